@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make demo    install srdfast into .venv, attack sample images, purify them, and show the result in demo/
+# make test    install it with its test tools and run the Python suite
+# make bench   time it beside its rivals; the figures go to bench/results/
+# make lint    formatters, linters and types
+# make wheel   build dist/srdfast-*.whl
+# make clean   remove everything that the above made, but for the figures
+#
+# A machine needs a C++20 compiler and Python 3.11 or newer (make PYTHON=/path/to/python3 names another one).
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := CMakeLists.txt pyproject.toml constraints.txt \
+  $(shell find csrc srdfast -not -path '*/__pycache__*')
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# `python -m pytest` must find the installed package, not the folder of the same name beside it.
+export PYTHONSAFEPATH := 1
+
+.PHONY: demo test bench lint wheel clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.demo
+	$(BIN)/srdfast demo --out demo/
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest python_tests $(PYTEST_ARGS)
+
+bench: $(VENV)/.test
+	mkdir -p bench/results
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-json=bench/results/$(shell uname -m).json $(BENCH_ARGS)
+
+lint: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy srdfast
+	find csrc -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+
+wheel: $(VENV)/.build
+	rm -rf dist
+	$(BIN)/pip wheel --no-build-isolation --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist demo
+
+# Each stamp file in the environment says that an installation is up to date. The build tools live in it as well, so
+# that a second build compiles only what changed.
+install = $(BIN)/pip install --quiet -c constraints.txt
+
+$(VENV)/.build: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srdfast needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(install) scikit-build-core pybind11 cmake ninja
+	touch $@
+
+$(VENV)/.demo: $(SOURCES) | $(VENV)/.build
+	$(install) --no-build-isolation ".[train]"
+	touch $@
+
+$(VENV)/.test: $(SOURCES) | $(VENV)/.build
+	$(install) --no-build-isolation ".[train,test]"
+	touch $@ $(VENV)/.demo
+
+$(VENV)/.lint: constraints.txt | $(VENV)/.build
+	$(install) ruff mypy clang-format
+	touch $@

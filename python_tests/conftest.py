@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every test may use: the installed package, small seeded data, fresh interpreters, and the real data if present."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+# Test the installed package: the folder `srdfast` of the source tree has no compiled extension.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))  # for `import reference`
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    max_examples=25,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("ci")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same stream of numbers in every test."""
+    return np.random.default_rng(20210402)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets, or a skip that says where it was looked for."""
+    folder = Path(os.environ.get("SRDFAST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set SRDFAST_DATA")
+    return folder
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run a program in a fresh interpreter that sees the installed package and `reference`; returns what it printed."""
+
+    def run(program: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return run
