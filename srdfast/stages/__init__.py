@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training stages, one file each, and the runner that makes them resumable."""

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 1: train the baseline classifier, whose latents define the semantic clusters."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..data import Dataset
+from ..networks import ResNet, save_network
+from ..training import Schedule, fit
+from .run import Config, Context, Stage
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What the baseline depends on."""
+    return {
+        "seed": config.seed,
+        "validation": config.validation,
+        "depth": config.depth,
+        "width": config.width,
+        "epochs": config.epochs,
+        "batch": config.batch,
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay,
+        "bf16": config.bf16,
+    }
+
+
+def accuracy(net: nn.Module, dataset: Dataset, rows: np.ndarray, device: torch.device, batch: int = 500) -> float:
+    """Share of `rows` that `net` labels rightly, in [0, 1]; 0 for no rows."""
+    right = 0
+    with torch.no_grad():
+        for start in range(0, len(rows), batch):
+            chosen = rows[start : start + batch]
+            images = torch.from_numpy(dataset.images[chosen]).to(device).float().div_(255)
+            right += int((net(images).argmax(1).cpu().numpy() == dataset.labels[chosen]).sum())
+    return right / max(1, len(rows))
+
+
+def new_network(context: Context) -> ResNet:
+    """An untrained network for the dataset: seeded weights, its own mean and deviation, a stem for its size."""
+    images = context.train.images
+    moments = [(images[:, channel].mean() / 255, images[:, channel].std() / 255) for channel in range(images.shape[1])]
+    torch.manual_seed(context.config.seed)
+    return ResNet(
+        depth=context.config.depth,
+        width=context.config.width,
+        classes=len(context.train.classes),
+        stem="small" if max(images.shape[2:]) <= 64 else "large",
+        mean=[mean for mean, _ in moments],
+        std=[std for _, std in moments],
+    )
+
+
+def run(context: Context) -> None:
+    """Train on the training rows; write `model.safetensors`."""
+    config, dataset = context.config, context.train
+    rows, validation = context.split
+    net = new_network(context)
+    schedule = Schedule(
+        epochs=config.epochs,
+        batch=min(config.batch, len(rows)),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        bf16=config.bf16,
+        seed=config.seed,
+    )
+    history = fit(
+        net,
+        dataset,
+        rows,
+        schedule,
+        checkpoint=context.checkpoint("baseline"),
+        validate=lambda trained: {"validation": accuracy(trained, dataset, validation, context.device)},
+        device=context.device,
+        progress=context.progress,
+        after_epoch=context.report_epoch("baseline", config.epochs),
+    )
+    save_network(context.path("baseline", "model.safetensors"), net.cpu(), {"history": history})
+
+
+STAGE = Stage("baseline", needs=(), settings=settings, run=run)

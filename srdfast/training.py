@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop of every stage that trains by gradient descent: seeded, and resumable to the bit.
+
+All randomness of an epoch comes from one generator seeded by (seed, epoch), and the checkpoint written after an epoch
+holds weights, optimizer and history. So a run that is killed and resumed ends with the same bits as one that is not.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from .data import Dataset
+from .files import load_tensors, save_tensors
+
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, how fast and how exactly to train.
+
+    Attributes:
+        epochs: passes over the training rows.
+        batch: images a step; the incomplete last batch of an epoch is left out.
+        learning_rate: peak of the one-cycle schedule.
+        weight_decay: pull toward zero on every parameter.
+        optimizer: "sgd" (Nesterov momentum 0.9) or "adam".
+        warmup: share of the steps spent rising linearly to the peak; the rest falls as a cosine to zero.
+        bf16: compute in bfloat16 where autocast allows it, with channels-last layout.
+        augment: random crops (padding of one eighth) and mirror images.
+        seed: with the epoch's number, the source of all randomness.
+    """
+
+    epochs: int
+    batch: int = 128
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    optimizer: str = "sgd"
+    warmup: float = 0.25
+    bf16: bool = True
+    augment: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's input.
+
+    Attributes:
+        images: float32 [batch, channels, height, width] in [0, 1], augmented.
+        labels: int64 [batch].
+        rows: int64 [batch], the images' positions in the dataset.
+        generator: for the step's own random draws; a CPU generator.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    rows: torch.Tensor
+    generator: torch.Generator = field(repr=False)
+
+
+Loss = Callable[[nn.Module, Batch], tuple[torch.Tensor, torch.Tensor]]
+
+
+def cross_entropy(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The plain classification loss; returns (loss, logits)."""
+    logits = net(batch.images).float()
+    return functional.cross_entropy(logits, batch.labels), logits
+
+
+def generator(*key: int) -> torch.Generator:
+    """A CPU generator seeded by a sequence of non-negative integers, such as (seed, epoch)."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))
+
+
+def augment(images: torch.Tensor, source: torch.Generator) -> torch.Tensor:
+    """Random crop, after zero padding by one eighth of the height, and mirror image, one draw an image.
+
+    Args:
+        images: [batch, channels, height, width], any dtype.
+        source: generator of the draws.
+    """
+    batch, channels, height, width = images.shape
+    pad = height // 8
+    padded = functional.pad(images, (pad, pad, pad, pad))
+    top, left = torch.randint(0, 2 * pad + 1, (2, batch), generator=source)
+    mirrored = torch.rand(batch, generator=source) < 0.5
+    rows = top[:, None] + torch.arange(height)  # [batch, height]
+    columns = torch.arange(width).expand(batch, width)
+    columns = left[:, None] + torch.where(mirrored[:, None], columns.flip(1), columns)  # [batch, width]
+    first, second = torch.arange(batch)[:, None, None, None], torch.arange(channels)[:, None, None]
+    return padded[first, second, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def learning_rate_at(step: int, steps: int, schedule: Schedule) -> float:
+    """One-cycle rate of step `step` of `steps`: linear warm-up, then cosine to zero."""
+    position, rise = (step + 1) / steps, schedule.warmup
+    if position < rise:
+        return schedule.learning_rate * position / rise
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * (position - rise) / (1 - rise)))
+
+
+def fit(
+    net: nn.Module,
+    dataset: Dataset,
+    rows: np.ndarray,
+    schedule: Schedule,
+    *,
+    loss: Loss = cross_entropy,
+    checkpoint: Path,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    keep_best: str | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+    after_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> History:
+    """Train `net` in place on `rows` of `dataset`, and leave it in eval mode.
+
+    Args:
+        net: any module; parameters without `requires_grad` stay as they are.
+        dataset: where the images come from.
+        rows: int64 [n], the rows to train on.
+        schedule: see `Schedule`.
+        loss: maps (net, batch) to the loss and the logits; it runs under autocast when `schedule.bf16`.
+        checkpoint: file written after every epoch and, if it is there at the start, continued from.
+        validate: measures the network after each epoch, in eval mode.
+        keep_best: name of the measure whose best epoch is kept; None keeps the last.
+        device: where to train.
+        progress: show a bar on stderr; None shows it where stderr is a terminal.
+        after_epoch: called with (epoch, measures) after each epoch's checkpoint is on disk.
+
+    Returns:
+        One dictionary an epoch: loss, accuracy and the measures of `validate`.
+    """
+    device = torch.device(device)
+    net.to(device=device, memory_format=torch.channels_last if schedule.bf16 else torch.contiguous_format)
+    state = _State(net, schedule)
+    if checkpoint.is_file():
+        state.load(checkpoint)
+    steps = max(1, len(rows) // schedule.batch)
+    for epoch in range(len(state.history), schedule.epochs):
+        net.train()
+        measures = _train_epoch(state, dataset, rows, epoch, steps, loss, device, progress)
+        net.eval()
+        measures.update(validate(net) if validate else {})
+        state.finish_epoch(measures, keep_best)
+        state.save(checkpoint)
+        if after_epoch is not None:
+            after_epoch(epoch, measures)
+    if keep_best is not None:
+        net.load_state_dict(state.best)
+    net.eval()
+    return state.history
+
+
+def _train_epoch(
+    state: "_State",
+    dataset: Dataset,
+    rows: np.ndarray,
+    epoch: int,
+    steps: int,
+    loss: Loss,
+    device: torch.device,
+    progress: bool | None,
+) -> dict[str, float]:
+    schedule, source = state.schedule, generator(state.schedule.seed, epoch)
+    order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=source)]
+    total_loss, right, seen = 0.0, 0, 0
+    bar = tqdm(
+        range(steps),
+        desc=f"epoch {epoch + 1}/{schedule.epochs}",
+        unit="step",
+        file=sys.stderr,
+        disable=None if progress is None else not progress,
+        leave=False,
+    )
+    for step in bar:
+        chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
+        pixels = torch.from_numpy(dataset.images[chosen.numpy()])
+        pixels = augment(pixels, source) if schedule.augment else pixels
+        images = pixels.to(device).float().div_(255)
+        if schedule.bf16:
+            images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.from_numpy(dataset.labels[chosen.numpy()]).to(device)
+        state.optimizer.param_groups[0]["lr"] = learning_rate_at(
+            epoch * steps + step, schedule.epochs * steps, schedule
+        )
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=schedule.bf16):
+            value, logits = loss(state.net, Batch(images, labels, chosen.to(device), source))
+        state.optimizer.zero_grad()
+        value.backward()
+        state.optimizer.step()
+        total_loss += float(value.detach()) * len(chosen)
+        right += int((logits.detach().argmax(1) == labels).sum())
+        seen += len(chosen)
+        bar.set_postfix(loss=f"{total_loss / seen:.3f}", accuracy=f"{100 * right / seen:.1f}%")
+    return {"loss": total_loss / seen, "accuracy": right / seen}
+
+
+class _State:
+    """Network, optimizer, history and best weights: what a checkpoint holds."""
+
+    def __init__(self, net: nn.Module, schedule: Schedule) -> None:
+        self.net, self.schedule = net, schedule
+        self.parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        self.optimizer = _optimizer(self.parameters, schedule)
+        self.history: History = []
+        self.best: dict[str, torch.Tensor] = {}
+
+    def finish_epoch(self, measures: dict[str, float], keep_best: str | None) -> None:
+        earlier = [epoch[keep_best] for epoch in self.history] if keep_best else []
+        self.history.append(measures)
+        if keep_best and all(measures[keep_best] > value for value in earlier):
+            self.best = {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        tensors = {f"net/{name}": tensor for name, tensor in self.net.state_dict().items()}
+        tensors.update({f"best/{name}": tensor for name, tensor in self.best.items()})
+        for number, parameter in enumerate(self.parameters):
+            for name, tensor in self.optimizer.state.get(parameter, {}).items():
+                if tensor is not None:
+                    tensors[f"optimizer/{number}/{name}"] = tensor
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        save_tensors(path, arrays, {"kind": "checkpoint", "history": self.history})
+
+    def load(self, path: Path) -> None:
+        arrays, metadata = load_tensors(path)
+        groups: dict[str, dict[str, torch.Tensor]] = {"net": {}, "best": {}, "optimizer": {}}
+        for name, array in arrays.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = torch.from_numpy(array)
+        self.net.load_state_dict(groups["net"])
+        self.best = groups["best"]
+        self.history = list(metadata["history"])
+        for name, tensor in groups["optimizer"].items():
+            number, _, key = name.partition("/")
+            parameter = self.parameters[int(number)]
+            like = torch.empty_like(parameter) if key != "step" else torch.empty(())
+            self.optimizer.state[parameter][key] = like.copy_(tensor.view(like.shape)).detach()
+
+
+def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": schedule.learning_rate, "weight_decay": schedule.weight_decay}
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=0.9, nesterov=True, **options)
+    if schedule.optimizer == "adam":
+        return torch.optim.Adam(parameters, **options)
+    raise ValueError(f"optimizer: expected 'sgd' or 'adam', got {schedule.optimizer!r}")
