@@ -59,10 +59,12 @@ $(VENV)/.build: constraints.txt
 	touch $@
 
 $(VENV)/.demo: $(SOURCES) | $(VENV)/.build
+	@echo "installing srdfast and what it needs into $(VENV) (some minutes the first time)"
 	$(install) --no-build-isolation ".[train]"
 	touch $@
 
 $(VENV)/.test: $(SOURCES) | $(VENV)/.build
+	@echo "installing srdfast and what its tests need into $(VENV) (some minutes the first time)"
 	$(install) --no-build-isolation ".[train,test]"
 	touch $@ $(VENV)/.demo
 

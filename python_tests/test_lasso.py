@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lasso: objective, optimality conditions and certificate, against float64, scikit-learn and SPAMS."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+import srdfast
+
+
+def problem(rng, batch=24, atoms=64, features=24, dtype=np.float32):
+    """Random signals [batch, features] and unit atoms [atoms, features]."""
+    dictionary = rng.normal(size=(atoms, features))
+    dictionary /= np.linalg.norm(dictionary, axis=1, keepdims=True)
+    return rng.normal(size=(batch, features)).astype(dtype), dictionary.astype(dtype)
+
+
+def half_norms(signals):
+    """1/2 |x|^2 of every row: the unit of the gap tolerance."""
+    return 0.5 * np.sum(signals.astype(np.float64) ** 2, axis=1)
+
+
+def suboptimality(signals, dictionary, codes, penalty):
+    """How far every row's objective lies above the optimum, in float64, with the optimum itself."""
+    x, atoms = signals.astype(np.float64), dictionary.astype(np.float64)
+    best = reference.lasso_objective(x, atoms, reference.lasso(x, atoms, penalty), penalty)
+    return reference.lasso_objective(x, atoms, codes.values.astype(np.float64), penalty) - best, best
+
+
+@pytest.mark.parametrize("penalty", [0.02, 0.1, 0.5, 1.5])
+@pytest.mark.parametrize("dtype, accuracy", [(np.float32, 1e-6), (np.float64, 1e-9)])
+def test_the_objective_is_the_optimum(rng, penalty, dtype, accuracy):
+    signals, dictionary = problem(rng, dtype=dtype)
+    codes = srdfast.lasso(signals, dictionary, penalty=penalty, gap_tolerance=accuracy / 4, max_sweeps=20_000)
+    assert codes.values.shape == (24, 64) and codes.values.dtype == dtype
+    above, best = suboptimality(signals, dictionary, codes, penalty)
+    assert np.all(above <= accuracy * np.maximum(best, 0.1 * half_norms(signals)))
+    assert np.all(above >= -1e-9)
+
+
+@pytest.mark.parametrize("gap_tolerance", [1e-1, 1e-2, 1e-4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gap_is_a_certificate(rng, gap_tolerance, dtype):
+    signals, dictionary = problem(rng, dtype=dtype)
+    codes = srdfast.lasso(signals, dictionary, penalty=0.1, gap_tolerance=gap_tolerance)
+    assert codes.gap.shape == (24,) and codes.gap.dtype == dtype
+    assert np.all(codes.gap >= 0)
+    assert np.all(codes.gap <= gap_tolerance * half_norms(signals) * (1 + 1e-5))
+    above, _ = suboptimality(signals, dictionary, codes, 0.1)
+    rounding = (1e-6 if dtype == np.float32 else 1e-13) * half_norms(signals)
+    assert np.all(above <= codes.gap + rounding)
+    true_gap = reference.lasso_gap(signals.astype(np.float64), dictionary.astype(np.float64), codes.values.astype(np.float64), 0.1)
+    np.testing.assert_array_less(np.abs(codes.gap - true_gap), 2 * rounding)
+
+
+def test_a_looser_gap_costs_a_larger_objective_and_a_sweep_limit_is_honest(rng):
+    signals, dictionary = problem(rng)
+    tight = srdfast.lasso(signals, dictionary, penalty=0.1, gap_tolerance=1e-6)
+    stopped = srdfast.lasso(signals, dictionary, penalty=0.1, gap_tolerance=1e-6, max_sweeps=1)
+    assert np.any(stopped.gap > 1e-6 * half_norms(signals)), "one sweep is not enough, and the gap says so"
+    above_tight, _ = suboptimality(signals, dictionary, tight, 0.1)
+    above_stopped, _ = suboptimality(signals, dictionary, stopped, 0.1)
+    assert np.all(above_stopped <= stopped.gap * (1 + 1e-5) + 1e-6)
+    assert np.sum(above_tight) < np.sum(above_stopped)
+
+
+def test_the_optimality_conditions_hold(rng):
+    signals, dictionary = problem(rng, dtype=np.float64)
+    penalty = 0.3
+    codes = srdfast.lasso(signals, dictionary, penalty=penalty, gap_tolerance=1e-12, max_sweeps=20_000).values
+    slope = (signals - codes @ dictionary) @ dictionary.T  # [batch, atoms]
+    active = codes != 0
+    assert 0 < np.mean(active) < 0.5
+    np.testing.assert_allclose(slope[active], penalty * np.sign(codes[active]), atol=1e-5)
+    assert np.max(np.abs(slope)) <= penalty + 1e-5
+
+
+def test_scikit_learn_agrees(rng):
+    Lasso = pytest.importorskip("sklearn.linear_model").Lasso
+    signals, dictionary = problem(rng, batch=8, dtype=np.float64)
+    penalty, features = 0.2, signals.shape[1]
+    ours = srdfast.lasso(signals, dictionary, penalty=penalty, gap_tolerance=1e-12, max_sweeps=20_000)
+    single = srdfast.lasso(
+        signals.astype(np.float32), dictionary.astype(np.float32), penalty=penalty, gap_tolerance=2e-7, max_sweeps=20_000
+    )
+    for x, code, code32 in zip(signals, ours.values, single.values, strict=True):
+        theirs = Lasso(alpha=penalty / features, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(dictionary.T, x).coef_
+        np.testing.assert_allclose(code, theirs, atol=1e-5)
+        objective = [reference.lasso_objective(x[None], dictionary, z[None], penalty)[0] for z in (code, code32, theirs)]
+        assert objective[0] <= objective[2] * (1 + 1e-9)
+        assert objective[1] <= objective[2] * (1 + 1e-6)
+
+
+def test_spams_agrees(rng):
+    spams = pytest.importorskip("spams")
+    signals, dictionary = problem(rng, dtype=np.float64)
+    theirs = spams.lasso(np.asfortranarray(signals.T), np.asfortranarray(dictionary.T), lambda1=0.2, mode=2, numThreads=1)
+    ours = srdfast.lasso(signals, dictionary, penalty=0.2, gap_tolerance=1e-12, max_sweeps=20_000)
+    np.testing.assert_allclose(ours.values, theirs.toarray().T, atol=1e-5)
+
+
+def test_a_large_penalty_gives_exactly_zero(rng):
+    signals, dictionary = problem(rng)
+    largest = np.max(np.abs(signals.astype(np.float64) @ dictionary.T.astype(np.float64)))
+    codes = srdfast.lasso(signals, dictionary, penalty=float(largest) * (1 + 1e-6))
+    assert not np.any(codes.values)
+    np.testing.assert_allclose(codes.gap, 0, atol=1e-5)
+    just_below = srdfast.lasso(signals, dictionary, penalty=float(largest) * 0.99, gap_tolerance=1e-7)
+    assert np.count_nonzero(just_below.values) == 1
+
+
+def test_a_zero_penalty_is_least_squares(rng):
+    signals, dictionary = problem(rng, atoms=6, dtype=np.float64)
+    codes = srdfast.lasso(signals, dictionary, penalty=0.0, gap_tolerance=1e-10, max_sweeps=20)
+    expected = np.linalg.lstsq(dictionary.T, signals.T, rcond=None)[0].T
+    left = np.sum((signals - codes.values @ dictionary) ** 2, axis=1)
+    best = np.sum((signals - expected @ dictionary) ** 2, axis=1)
+    assert np.all(left <= best * 1.001)
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 7, 8, 9, 15, 17, 31, 33, 65, 192])
+def test_sizes_at_the_edges_of_vectors(rng, features):
+    for atoms in (1, 5, 16, 33):
+        signals, dictionary = problem(rng, batch=5, atoms=atoms, features=features)
+        codes = srdfast.lasso(signals, dictionary, penalty=0.1, gap_tolerance=1e-5)
+        above, _ = suboptimality(signals, dictionary, codes, 0.1)
+        assert np.all(above <= 2e-5 * half_norms(signals) + 1e-9)
+        np.testing.assert_allclose(codes.reconstruct(dictionary), codes.values @ dictionary, atol=1e-5)
+        np.testing.assert_array_equal(codes.dense(), codes.values)
+
+
+def test_degenerate_inputs(rng):
+    signals, dictionary = problem(rng, batch=6, atoms=9, features=5)
+    signals[2] = 0
+    dictionary[1] = 0
+    dictionary[4] = dictionary[3]
+    codes = srdfast.lasso(signals, dictionary, penalty=0.05)
+    assert np.all(np.isfinite(codes.values)) and np.all(np.isfinite(codes.gap))
+    assert not np.any(codes.values[2]) and codes.gap[2] == 0
+    assert not np.any(codes.values[:, 1])
+    above, _ = suboptimality(signals, dictionary, codes, 0.05)
+    assert np.all(above <= 1.1e-4 * half_norms(signals) + 1e-9)
+    empty = srdfast.lasso(signals[:0], dictionary)
+    assert empty.values.shape == (0, 9) and empty.gap.shape == (0,)
+    assert not np.any(srdfast.lasso(signals, np.zeros_like(dictionary)).values)
+
+
+def test_atoms_need_not_be_unit(rng):
+    signals, dictionary = problem(rng)
+    dictionary *= rng.uniform(0.1, 10, size=(len(dictionary), 1)).astype(np.float32)
+    codes = srdfast.lasso(signals, dictionary, penalty=0.1, gap_tolerance=1e-4, max_sweeps=5000)
+    above, _ = suboptimality(signals, dictionary, codes, 0.1)
+    assert np.all(above <= 1.1e-4 * half_norms(signals))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    batch=st.integers(0, 6),
+    atoms=st.integers(1, 30),
+    features=st.integers(1, 30),
+    penalty=st.floats(0.01, 3.0),
+)
+def test_any_problem_ends_with_a_valid_certificate(seed, batch, atoms, features, penalty):
+    signals, dictionary = problem(np.random.default_rng(seed), batch, atoms, features)
+    codes = srdfast.lasso(signals, dictionary, penalty=penalty, gap_tolerance=1e-3)
+    assert np.all(codes.gap >= 0) and np.all(codes.gap <= 1e-3 * half_norms(signals) * (1 + 1e-4))
+    above, _ = suboptimality(signals, dictionary, codes, penalty)
+    assert np.all(above <= codes.gap + 1e-6 * half_norms(signals))
