@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..clusters import Gaussians
 from ..data import Dataset, load
 from ..errors import UserError
 from ..files import atomic_write, load_tensors
@@ -56,6 +57,31 @@ class Config:
     weight_decay: float = _option(5e-4, "weight decay of both networks")
     epochs: int = _option(20, "baseline: passes over the training images")
     learning_rate: float = _option(0.2, "baseline: peak learning rate")
+    max_clusters: int = _option(4, "clusters: largest number a class may have")
+    components: int = _option(16, "clusters: principal components of the latents that are grouped")
+    min_size: int = _option(50, "clusters: smallest number of images a cluster may have")
+    shrinkage: float = _option(0.1, "distributions: least weight of the pooled variance in each cluster's")
+    atoms: int = _option(256, "dictionaries: atoms of each dictionary")
+    patch: int = _option(8, "dictionaries: side of the patches in pixels")
+    stride: int = _option(2, "dictionaries: distance between neighbouring patches in pixels")
+    split_strength: float = _option(5.0, "dictionaries: strength of the low-pass filter that leaves the high band")
+    dictionary_penalty: float = _option(0.05, "dictionaries: lasso penalty of the learning")
+    dictionary_epochs: int = _option(1, "dictionaries: passes over the patches")
+    dictionary_patches: int = _option(100_000, "dictionaries: most patches that each cluster's dictionary learns from")
+    robust_epochs: int = _option(10, "robust: passes over the training images")
+    robust_learning_rate: float = _option(0.1, "robust: peak learning rate")
+    attack: str = _option("fgsm", "robust: attack in the training: fgsm (one step, cheap) or pgd")
+    attack_steps: int = _option(7, "robust: steps of the pgd attack in the training")
+    epsilon: float = _option(8 / 255, "robust, refine: radius of the attack's L-infinity ball, in [0, 1]")
+    beta: float = _option(0.1, "robust: weight of the distance from the latent to its cluster's distribution")
+    distance: str = _option("nll", "robust: nll (negative log-likelihood a latent feature) or moments")
+    refine: bool = _option(True, "refine: train the dictionaries for the task")
+    refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
+    refine_images: int = _option(10_000, "refine: most training images used")
+    refine_epochs: int = _option(6, "refine: passes over those images")
+    refine_batch: int = _option(64, "refine: images a training step")
+    refine_lr: float = _option(1e-3, "refine: peak learning rate")
+    evaluate_images: int = _option(500, "evaluate: test images of the report")
 
 
 @dataclass(frozen=True)
@@ -128,6 +154,23 @@ class Context:
                 self.after_epoch(stage, epoch, measures)
 
         return report
+
+    @cached_property
+    def latents(self) -> tuple[np.ndarray, np.ndarray]:
+        """The baseline's latents of the training images, float32 [n, latent], and their labels, int64 [n]."""
+        tensors, _ = load_tensors(self.path("latents", "latents.safetensors"))
+        return tensors["latents"], tensors["labels"]
+
+    @cached_property
+    def clusters(self) -> tuple[np.ndarray, np.ndarray]:
+        """The cluster of each training image, int64 [n], and the class of each cluster, int64 [clusters]."""
+        tensors, _ = load_tensors(self.path("clusters", "clusters.safetensors"))
+        return tensors["assignment"], tensors["labels"]
+
+    @cached_property
+    def gaussians(self) -> Gaussians:
+        """The distribution of each cluster."""
+        return Gaussians(**load_tensors(self.path("distributions", "gaussians.safetensors"))[0])
 
     def network(self, stage: str) -> ResNet:
         """The network that `stage` ("baseline" or "robust") trained, in eval mode on the device."""

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adaptive semantic clusters: found inside each class, described by Gaussians, looked up by one inner product."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+CANDIDATES = 4
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """One diagonal Gaussian a cluster.
+
+    Attributes:
+        means: float32 [clusters, latent].
+        variances: float32 [clusters, latent], positive.
+        log_priors: float32 [clusters], natural logarithm of each cluster's share of the images.
+        labels: int64 [clusters], the class that each cluster belongs to.
+    """
+
+    means: Floats
+    variances: Floats
+    log_priors: Floats
+    labels: Integers
+
+    def __post_init__(self) -> None:
+        clusters = self.means.shape[0] if self.means.ndim == 2 else -1
+        if clusters < 1:
+            raise ValueError(f"means: expected [clusters, latent], got shape {self.means.shape}")
+        if self.variances.shape != self.means.shape:
+            raise ValueError(f"variances: expected shape {self.means.shape}, as means, got {self.variances.shape}")
+        for name, array in (("log_priors", self.log_priors), ("labels", self.labels)):
+            if array.shape != (clusters,):
+                raise ValueError(f"{name}: expected shape ({clusters},), one a cluster, got {array.shape}")
+        if not (np.isfinite(self.means).all() and np.isfinite(self.variances).all() and (self.variances > 0).all()):
+            raise ValueError("means, variances: expected finite means and finite positive variances")
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def latent(self) -> int:
+        """Number of latent features."""
+        return self.means.shape[1]
+
+
+def choose_clusters(
+    latents: Floats,
+    *,
+    max_clusters: int = 6,
+    components: int = 16,
+    min_size: int = 50,
+    seed: int = 0,
+) -> tuple[Integers, dict[str, Any]]:
+    """Group the latents of ONE class; the number of groups is the data's own.
+
+    Mixtures of 1 .. `max_clusters` Gaussians of full covariance are fitted to the principal components that carry the
+    most variance; the best by the criterion below is kept. A number that leaves a group smaller than `min_size` is
+    not considered.
+
+    Args:
+        latents: float32 [n, latent].
+        max_clusters: largest number considered.
+        components: principal components kept.
+        min_size: smallest group allowed.
+        seed: of the mixtures' starts.
+
+    Returns:
+        The group of each latent, int64 [n], largest group first; and a dictionary: `clusters` (the number chosen)
+        and `bic` (the criterion of each number tried, None where a group was too small).
+    """
+    raise NotImplementedError
+
+
+def fit_gaussians(
+    latents: Floats, assignment: Integers, labels_of_cluster: Integers, shrinkage: float = 0.1
+) -> Gaussians:
+    """Mean, diagonal variance and prior of each cluster.
+
+    A cluster's variance is drawn toward the pooled within-cluster variance by the weight max(shrinkage, 1/sqrt(size)):
+    the relative error of a variance falls as 1/sqrt(size), so a small cluster leans on the pool and stays usable. No
+    variance falls under a thousandth of the mean pooled variance.
+
+    Args:
+        latents: float32 [n, latent].
+        assignment: int64 [n], the cluster of each latent, over all classes.
+        labels_of_cluster: int64 [clusters], the class of each cluster.
+        shrinkage: least weight of the pool, in [0, 1].
+
+    Raises:
+        ValueError: a cluster is empty, or an argument is out of its range.
+    """
+    clusters = len(labels_of_cluster)
+    if latents.ndim != 2 or assignment.shape != latents.shape[:1]:
+        raise ValueError(f"assignment: expected one cluster a latent {latents.shape}, got shape {assignment.shape}")
+    if not 0 <= shrinkage <= 1:
+        raise ValueError(f"shrinkage: expected a weight in [0, 1], got {shrinkage}")
+    if len(assignment) and not 0 <= assignment.min() <= assignment.max() < clusters:
+        raise ValueError(f"assignment: expected clusters in 0 .. {clusters - 1}, got up to {assignment.max()}")
+    sizes = np.bincount(assignment, minlength=clusters)
+    if (sizes == 0).any():
+        raise ValueError(f"assignment: cluster {int(np.argmin(sizes))} has no latents; give each at least one")
+    means = np.stack([latents[assignment == cluster].mean(0, dtype=np.float64) for cluster in range(clusters)])
+    squares = np.stack(
+        [((latents[assignment == cluster] - means[cluster]) ** 2).mean(0) for cluster in range(clusters)]
+    )
+    pooled = sizes @ squares / sizes.sum()
+    floor = max(1e-3 * float(pooled.mean()), 1e-12)
+    weight = np.maximum(shrinkage, 1 / np.sqrt(sizes))[:, None]
+    variances = np.maximum((1 - weight) * squares + weight * pooled, floor)
+    return Gaussians(
+        means.astype(np.float32),
+        variances.astype(np.float32),
+        np.log(sizes / sizes.sum()).astype(np.float32),
+        np.asarray(labels_of_cluster, np.int64),
+    )
+
+
+class NearestCluster:
+    """The most likely cluster of a latent: argmax over clusters of log prior + log density.
+
+    For a diagonal Gaussian that sum is linear in [z^2, z, 1], so the search is one inner product a cluster; it is taken
+    after centring by the global mean and dividing by the global deviation, which keeps float32 from cancelling. The
+    few best clusters are then compared in float64, one latent at a time: the answer depends neither on the engine nor
+    on the batch, and a tie goes to the lowest cluster.
+
+    Args:
+        gaussians: the clusters.
+        engine: "faiss" (a flat inner-product index), "product" (a matrix product), or "auto": faiss where installed.
+
+    Raises:
+        ValueError: another engine.
+        ModuleNotFoundError: engine "faiss", which is not installed.
+    """
+
+    def __init__(self, gaussians: Gaussians, engine: str = "auto") -> None:
+        if engine not in ("auto", "faiss", "product"):
+            raise ValueError(f"engine: expected 'auto', 'faiss' or 'product', got {engine!r}")
+        if engine == "auto":
+            engine = "faiss" if find_spec("faiss") else "product"
+        self.gaussians, self.engine = gaussians, engine
+        self._means = gaussians.means.astype(np.float64)
+        self._variances = gaussians.variances.astype(np.float64)
+        self._offsets = gaussians.log_priors - 0.5 * np.log(2 * np.pi * self._variances).sum(1)  # [clusters]
+        weights = np.exp(gaussians.log_priors.astype(np.float64))
+        weights /= weights.sum()
+        self._centre = weights @ self._means  # [latent]
+        self._scale = np.sqrt(weights @ (self._variances + (self._means - self._centre) ** 2))  # [latent]
+        self._vectors = self._cluster_vectors()  # [clusters, 2*latent + 1]
+        self._distinct = np.sort(np.unique(self._vectors, axis=0, return_index=True)[1])
+        self._index: Any = None
+        if engine == "faiss":
+            import faiss
+
+            self._index = faiss.IndexFlatIP(self._vectors.shape[1])
+            self._index.add(self._vectors[self._distinct])
+
+    def __call__(self, latents: Floats) -> tuple[Integers, Floats]:
+        """Most likely cluster of each latent.
+
+        Args:
+            latents: float32 [n, latent].
+
+        Returns:
+            Cluster, int64 [n], and log prior + log density there, float32 [n].
+        """
+        latents = self._checked(latents)
+        return self._best(latents, self._search)
+
+    def within_class(self, latents: Floats, labels: Integers) -> tuple[Integers, Floats]:
+        """The same, with each latent's choice restricted to the clusters of its own class.
+
+        Args:
+            latents: float32 [n, latent].
+            labels: int64 [n], a class each.
+
+        Raises:
+            ValueError: a class has no cluster.
+        """
+        latents, labels = self._checked(latents), np.asarray(labels)
+        if labels.shape != latents.shape[:1]:
+            raise ValueError(f"labels: expected shape ({len(latents)},), one a latent, got {labels.shape}")
+        missing = np.setdiff1d(labels, self.gaussians.labels)
+        if missing.size:
+            raise ValueError(f"labels: class {missing[0]} has no cluster; classes are {set(self.gaussians.labels)}")
+        clusters, likelihood = np.empty(len(latents), np.int64), np.empty(len(latents), np.float32)
+        for label in np.unique(labels):
+            rows, members = labels == label, np.flatnonzero(self.gaussians.labels == label)
+            exact = self._exact(latents[rows], np.broadcast_to(members, (rows.sum(), len(members))))
+            best = exact.argmax(1)
+            clusters[rows], likelihood[rows] = members[best], exact.max(1)
+        return clusters, likelihood
+
+    def scores(self, latents: Floats) -> Floats:
+        """Log prior + log density under every cluster by the matrix product, float32 [n, clusters]."""
+        return self._terms(self._checked(latents)) @ self._vectors.T
+
+    def _cluster_vectors(self) -> Floats:
+        means, variances = (self._means - self._centre) / self._scale, self._variances / self._scale**2
+        constant = self._offsets - 0.5 * (means**2 / variances).sum(1)
+        return np.concatenate([-0.5 / variances, means / variances, constant[:, None]], axis=1).astype(np.float32)
+
+    def _terms(self, latents: Floats) -> Floats:
+        scaled = ((latents - self._centre) / self._scale).astype(np.float32)  # [n, latent]
+        return np.concatenate([scaled**2, scaled, np.ones((len(scaled), 1), np.float32)], axis=1)
+
+    def _search(self, latents: Floats) -> Integers:
+        """The few best clusters by the inner product, ascending: int64 [n, candidates]."""
+        count = min(CANDIDATES, len(self._distinct))
+        if self._index is not None:
+            found = self._index.search(self._terms(latents), count)[1]
+        else:
+            products = self._terms(latents) @ self._vectors[self._distinct].T
+            found = np.argpartition(-products, count - 1, axis=1)[:, :count]
+        return np.sort(self._distinct[found], axis=1)
+
+    def _best(self, latents: Floats, search: Any) -> tuple[Integers, Floats]:
+        clusters, likelihood = np.empty(len(latents), np.int64), np.empty(len(latents), np.float32)
+        for start in range(0, len(latents), CHUNK):
+            rows = slice(start, start + CHUNK)
+            candidates = search(latents[rows])
+            exact = self._exact(latents[rows], candidates)
+            best = exact.argmax(1)
+            clusters[rows] = candidates[np.arange(len(best)), best]
+            likelihood[rows] = exact.max(1)
+        return clusters, likelihood
+
+    def _exact(self, latents: Floats, candidates: Integers) -> NDArray[np.float64]:
+        """Log prior + log density of each latent under its candidates, float64 [n, candidates]."""
+        distance = (latents[:, None, :] - self._means[candidates]) ** 2 / self._variances[candidates]
+        return self._offsets[candidates] - 0.5 * distance.sum(2)
+
+    def _checked(self, latents: Floats) -> Floats:
+        latents = np.asarray(latents, dtype=np.float32)
+        if latents.ndim != 2 or latents.shape[1] != self.gaussians.latent:
+            raise ValueError(f"latents: expected [n, {self.gaussians.latent}], got shape {latents.shape}")
+        if not np.isfinite(latents).all():
+            raise ValueError("latents: expected finite values, got NaN or infinity; check the images and the encoder")
+        return latents
