@@ -32,8 +32,8 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest python_tests $(PYTEST_ARGS)
 
 bench: $(VENV)/.test
-	mkdir -p bench/results
-	$(BIN)/python -m pytest bench --benchmark-only --benchmark-json=bench/results/$(shell uname -m).json $(BENCH_ARGS)
+	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -o python_functions='bench_*' \
+	  --benchmark-group-by=group --benchmark-json=bench/results/latest.json $(BENCH_ARGS)
 
 lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check

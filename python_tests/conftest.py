@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test may use: the installed package, small seeded data, fresh interpreters, and the real data if present."""
+"""What every test may use: the installed package, seeded numbers, fresh interpreters, real data if present."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def python(tmp_path):
-    """Run a program in a fresh interpreter that sees the installed package and `reference`; returns what it printed."""
+    """Run a program in a fresh interpreter that sees the installed package and the helpers of this folder."""
 
     def run(program: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mathematics of srdfast in float64 numpy: slow, plain, and what every kernel is compared with.
 
-Symbols: ``x`` one signal [features], ``dictionary`` [atoms, features], ``z`` one code [atoms]. Ties go to the lowest index.
+Symbols: ``x`` one signal [features], ``dictionary`` [atoms, features], ``z`` one code [atoms].
+Ties go to the lowest index.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from scipy.fft import dctn, idctn
 DEPENDENT = 1e-6  # an atom this close (squared, relative) to the span of the support adds nothing to it
 
 
-# --- orthogonal matching pursuit -------------------------------------------------------------------------------------
+# --- orthogonal matching pursuit ----------------------------------------------------------------------------
 
 
 @dataclass
 class Pursuit:
-    """One signal's pursuit: the support in the order of choice, its coefficients, and how clear every choice was."""
+    """One signal's pursuit: the support in the order of choice, its coefficients, how clear every choice was."""
 
     support: list[int] = field(default_factory=list)
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))
     margins: list[float] = field(default_factory=list)  # (best - second) / best score, one per chosen atom
-    residuals: list[float] = field(default_factory=list)  # squared norm before the first atom, then after each
+    residuals: list[float] = field(
+        default_factory=list
+    )  # squared norm before the first atom, then after each
 
 
 def fit(x, dictionary, support):
@@ -46,8 +49,9 @@ def perpendicular(dictionary, support):
 def omp_scores(x, dictionary, support, selection):
     """Score of every atom for the next choice; -inf where the atom depends linearly on the support.
 
-    ``correlation``: |<residual, atom>|. ``residual``: the square root of the drop of the residual's squared norm
-    that the atom brings once all coefficients are fitted again, |<residual, atom>| / |perpendicular part of the atom|.
+    ``correlation``: |<residual, atom>|. ``residual``: the square root of the drop of the residual's squared
+    norm that the atom brings once all coefficients are fitted again, which is
+    |<residual, atom>| / |part of the atom perpendicular to the support|.
     """
     _, residual = fit(x, dictionary, support)
     norms = np.sum(dictionary**2, axis=1)
@@ -61,7 +65,7 @@ def omp_scores(x, dictionary, support, selection):
 
 
 def omp_one(x, dictionary, max_atoms, tolerance=0.0, selection="correlation"):
-    """Pursue one signal until ``max_atoms`` atoms, a squared residual <= ``tolerance``, or no useful atom is left."""
+    """Pursue one signal up to ``max_atoms`` atoms or a squared residual <= ``tolerance`` or no useful atom."""
     x, dictionary = np.asarray(x, np.float64), np.asarray(dictionary, np.float64)
     found = Pursuit(residuals=[float(x @ x)])
     while len(found.support) < max_atoms and found.residuals[-1] > tolerance:
@@ -96,7 +100,7 @@ def dense(indices, values, atoms):
     return codes
 
 
-# --- lasso -----------------------------------------------------------------------------------------------------------
+# --- lasso --------------------------------------------------------------------------------------------------
 
 
 def shrink(v, threshold):
@@ -113,8 +117,8 @@ def lasso_objective(signals, dictionary, codes, penalty):
 def lasso_gap(signals, dictionary, codes, penalty):
     """Duality gap of every row, [batch].
 
-    The dual is max 1/2 |x|^2 - 1/2 |x - u|^2 over |D u|_inf <= penalty; the residual, scaled into the feasible set,
-    is the dual point.
+    The dual is max 1/2 |x|^2 - 1/2 |x - u|^2 over |D u|_inf <= penalty; the residual, scaled into the feasible
+    set, is the dual point.
     """
     residual = signals - codes @ dictionary
     largest = np.max(np.abs(residual @ dictionary.T), axis=1, initial=0.0)
@@ -128,7 +132,10 @@ def lasso(signals, dictionary, penalty=0.1, index=None, gap_tolerance=1e-12, max
     """Cyclic coordinate descent down to a gap of ``gap_tolerance * 1/2 |x|^2``, [batch, atoms]."""
     signals = np.asarray(signals, np.float64)
     many = per_signal(np.asarray(dictionary, np.float64), index, len(signals))
-    codes = [_lasso_one(x, atoms, penalty, gap_tolerance, max_sweeps) for x, atoms in zip(signals, many, strict=True)]
+    codes = [
+        _lasso_one(x, atoms, penalty, gap_tolerance, max_sweeps)
+        for x, atoms in zip(signals, many, strict=True)
+    ]
     return np.array(codes).reshape(len(signals), np.shape(dictionary)[-2])
 
 
@@ -147,11 +154,11 @@ def _lasso_one(x, dictionary, penalty, gap_tolerance, max_sweeps):
     raise AssertionError("the reference lasso did not converge")
 
 
-# --- lista -----------------------------------------------------------------------------------------------------------
+# --- lista --------------------------------------------------------------------------------------------------
 
 
 def lista(signals, analysis, thresholds, synthesis, steps=1, index=None):
-    """z <- shrink(z + (x - zD) E^T, thresholds), ``steps`` times from z = 0 (Gregor and LeCun 2010), [batch, atoms]."""
+    """Repeat z <- shrink(z + (x - zD) E^T, thresholds) from z = 0 (Gregor and LeCun 2010), [batch, atoms]."""
     signals = np.asarray(signals, np.float64)
     batch = len(signals)
     encoders, decoders = per_signal(analysis, index, batch), per_signal(synthesis, index, batch)
@@ -164,14 +171,14 @@ def lista(signals, analysis, thresholds, synthesis, steps=1, index=None):
     return codes
 
 
-# --- split -----------------------------------------------------------------------------------------------------------
+# --- split --------------------------------------------------------------------------------------------------
 
 
 def split(images, strength=5.0):
-    """(low, high): low = argmin_u 1/2 |u - x|^2 + strength/2 |grad u|^2 with a reflecting boundary, high = x - low.
+    """Return low = argmin_u 1/2 |u - x|^2 + strength/2 |grad u|^2 (reflecting boundary) and high = x - low.
 
-    The half-sample symmetric cosine transform diagonalises grad^T grad: its eigenvalues along an axis of n pixels are
-    2 - 2 cos(pi i / n), i = 0 .. n-1.
+    The half-sample symmetric cosine transform diagonalises grad^T grad: its eigenvalues along an axis of n
+    pixels are 2 - 2 cos(pi i / n), i = 0 .. n-1.
     """
     images = np.asarray(images, np.float64)
     rows, cols = (2 - 2 * np.cos(np.pi * np.arange(n) / n) for n in images.shape[-2:])
@@ -180,7 +187,7 @@ def split(images, strength=5.0):
     return low, images - low
 
 
-# --- patches ---------------------------------------------------------------------------------------------------------
+# --- patches ------------------------------------------------------------------------------------------------
 
 
 def positions(size, patch, stride):
@@ -219,7 +226,7 @@ def purify_patches(images, dictionary, encode, index=None, patch=8, stride=2):
     return average_patches(rebuilt.reshape(batch, count, features), images.shape[1:], patch, stride)
 
 
-# --- many dictionaries -----------------------------------------------------------------------------------------------
+# --- many dictionaries --------------------------------------------------------------------------------------
 
 
 def per_signal(dictionary, index, batch):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes in and what comes out: array kinds, layouts, types, and one clear error for every kind of bad input."""
+"""What goes in and what comes out: array kinds, layouts, types, and a clear error for every bad input."""
 
 import cases
 import numpy as np
@@ -13,7 +13,7 @@ ATOMS = np.eye(6, dtype=np.float32)
 IMAGES = np.ones((2, 3, 8, 8), np.float32)
 
 
-# --- kinds and layouts -----------------------------------------------------------------------------------------------
+# --- kinds and layouts --------------------------------------------------------------------------------------
 
 
 @coders
@@ -84,7 +84,8 @@ def test_image_layouts_give_the_same_bits(rng):
         for ours, theirs in zip(srdfast.split(same), srdfast.split(images), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         np.testing.assert_array_equal(
-            srdfast.extract_patches(same, patch=3, stride=2), srdfast.extract_patches(images, patch=3, stride=2)
+            srdfast.extract_patches(same, patch=3, stride=2),
+            srdfast.extract_patches(images, patch=3, stride=2),
         )
 
 
@@ -103,7 +104,9 @@ def test_tensors_that_require_a_gradient_are_read(rng, coder):
 @pytest.mark.parametrize("storage", ["bfloat16", "float16"])
 def test_half_types_are_storage_only(rng, coder, storage):
     torch = pytest.importorskip("torch")
-    signals, dictionary = (torch.from_numpy(array).to(getattr(torch, storage)) for array in cases.problem(rng))
+    signals, dictionary = (
+        torch.from_numpy(array).to(getattr(torch, storage)) for array in cases.problem(rng)
+    )
     answer = coder(signals, dictionary)
     wide = coder(signals.float(), dictionary.float())
     for part, other in zip(answer, wide, strict=True):
@@ -126,12 +129,15 @@ def test_half_images_come_back_as_half(rng):
 @coders
 def test_float64_computes_in_float64(rng, coder):
     signals, dictionary = cases.problem(rng, dtype=np.float64)
-    wide, narrow = coder(signals, dictionary), coder(signals.astype(np.float32), dictionary.astype(np.float32))
+    wide, narrow = (
+        coder(signals, dictionary),
+        coder(signals.astype(np.float32), dictionary.astype(np.float32)),
+    )
     for one, other in zip(wide, narrow, strict=True):
         assert one.dtype == (np.float64 if other.dtype == np.float32 else other.dtype)
 
 
-# --- bad input -------------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------
 
 
 def lista(signals=SIGNALS, analysis=ATOMS, thresholds=ATOMS[0], synthesis=ATOMS, **options):
@@ -205,7 +211,7 @@ def test_a_wrong_rank_is_a_value_error(call, name, good):
 def test_element_types_must_agree(call):
     with pytest.raises(TypeError, match="dictionary"):
         call(dictionary=ATOMS.astype(np.float64))
-    with pytest.raises(TypeError, match="dictionary|signals"):
+    with pytest.raises(TypeError, match="dictionary"):
         call(signals=SIGNALS.astype(np.float64))
 
 
@@ -291,7 +297,11 @@ MANY = np.stack([ATOMS, ATOMS])
 
 @pytest.mark.parametrize("call", [omp, lasso, lista])
 def test_the_index_is_checked(call):
-    many = {"analysis": MANY, "thresholds": MANY[:, 0], "synthesis": MANY} if call is lista else {"dictionary": MANY}
+    many = (
+        {"analysis": MANY, "thresholds": MANY[:, 0], "synthesis": MANY}
+        if call is lista
+        else {"dictionary": MANY}
+    )
     call(**many, index=np.array([0, 1, 1, 0]))
     call(**many, index=[0, 1, 1, 0])
     with pytest.raises(ValueError, match="index"):

@@ -107,7 +107,9 @@ import json, sys
 import cases, numpy as np, srdfast
 rng = np.random.default_rng(1)
 signals, dictionary = cases.problem(rng, batch=30, atoms=70, features=75)
-answers = {coder.__name__: [np.asarray(part).tolist() for part in coder(signals, dictionary)] for coder in cases.CODERS}
+answers = {}
+for coder in cases.CODERS:
+    answers[coder.__name__] = [part.tolist() for part in coder(signals, dictionary)]
 images = rng.random((2, 3, 15, 17)).astype(np.float32)
 low, high = srdfast.split(images)
 answers["split"] = [low.tolist(), high.tolist()]

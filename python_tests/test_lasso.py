@@ -51,7 +51,9 @@ def test_the_gap_is_a_certificate(rng, gap_tolerance, dtype):
     above, _ = suboptimality(signals, dictionary, codes, 0.1)
     rounding = (1e-6 if dtype == np.float32 else 1e-13) * half_norms(signals)
     assert np.all(above <= codes.gap + rounding)
-    true_gap = reference.lasso_gap(signals.astype(np.float64), dictionary.astype(np.float64), codes.values.astype(np.float64), 0.1)
+    true_gap = reference.lasso_gap(
+        signals.astype(np.float64), dictionary.astype(np.float64), codes.values.astype(np.float64), 0.1
+    )
     np.testing.assert_array_less(np.abs(codes.gap - true_gap), 2 * rounding)
 
 
@@ -78,17 +80,28 @@ def test_the_optimality_conditions_hold(rng):
 
 
 def test_scikit_learn_agrees(rng):
-    Lasso = pytest.importorskip("sklearn.linear_model").Lasso
+    linear_model = pytest.importorskip("sklearn.linear_model")
     signals, dictionary = problem(rng, batch=8, dtype=np.float64)
     penalty, features = 0.2, signals.shape[1]
     ours = srdfast.lasso(signals, dictionary, penalty=penalty, gap_tolerance=1e-12, max_sweeps=20_000)
     single = srdfast.lasso(
-        signals.astype(np.float32), dictionary.astype(np.float32), penalty=penalty, gap_tolerance=2e-7, max_sweeps=20_000
+        signals.astype(np.float32),
+        dictionary.astype(np.float32),
+        penalty=penalty,
+        gap_tolerance=2e-7,
+        max_sweeps=20_000,
     )
     for x, code, code32 in zip(signals, ours.values, single.values, strict=True):
-        theirs = Lasso(alpha=penalty / features, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(dictionary.T, x).coef_
+        theirs = (
+            linear_model.Lasso(alpha=penalty / features, fit_intercept=False, tol=1e-12, max_iter=100_000)
+            .fit(dictionary.T, x)
+            .coef_
+        )
         np.testing.assert_allclose(code, theirs, atol=1e-5)
-        objective = [reference.lasso_objective(x[None], dictionary, z[None], penalty)[0] for z in (code, code32, theirs)]
+        objective = [
+            reference.lasso_objective(x[None], dictionary, z[None], penalty)[0]
+            for z in (code, code32, theirs)
+        ]
         assert objective[0] <= objective[2] * (1 + 1e-9)
         assert objective[1] <= objective[2] * (1 + 1e-6)
 
@@ -96,7 +109,9 @@ def test_scikit_learn_agrees(rng):
 def test_spams_agrees(rng):
     spams = pytest.importorskip("spams")
     signals, dictionary = problem(rng, dtype=np.float64)
-    theirs = spams.lasso(np.asfortranarray(signals.T), np.asfortranarray(dictionary.T), lambda1=0.2, mode=2, numThreads=1)
+    theirs = spams.lasso(
+        np.asfortranarray(signals.T), np.asfortranarray(dictionary.T), lambda1=0.2, mode=2, numThreads=1
+    )
     ours = srdfast.lasso(signals, dictionary, penalty=0.2, gap_tolerance=1e-12, max_sweeps=20_000)
     np.testing.assert_allclose(ours.values, theirs.toarray().T, atol=1e-5)
 

@@ -13,7 +13,12 @@ import srdfast
 def problem(rng, batch=20, atoms=48, features=24, dtype=np.float32):
     """signals [batch, features], analysis and synthesis [atoms, features], thresholds [atoms]."""
     analysis, synthesis = rng.normal(size=(2, atoms, features)) / np.sqrt(features)
-    arrays = rng.normal(size=(batch, features)), 0.3 * analysis, rng.uniform(0.01, 0.3, atoms), 0.3 * synthesis
+    arrays = (
+        rng.normal(size=(batch, features)),
+        0.3 * analysis,
+        rng.uniform(0.01, 0.3, atoms),
+        0.3 * synthesis,
+    )
     return tuple(array.astype(dtype) for array in arrays)
 
 
@@ -46,10 +51,16 @@ def test_with_the_scaled_dictionary_it_is_ista_and_ends_at_the_lasso(rng):
     learned = dictionary / lipschitz, np.full(len(dictionary), penalty / lipschitz), dictionary
     for steps in (1, 4):
         codes = srdfast.lista(signals, *learned, steps=steps)
-        np.testing.assert_allclose(codes.values, [ista(x, dictionary, penalty, steps) for x in signals], atol=1e-12)
+        np.testing.assert_allclose(
+            codes.values, [ista(x, dictionary, penalty, steps) for x in signals], atol=1e-12
+        )
     limit = srdfast.lista(signals, *learned, steps=3000).values
-    best = reference.lasso_objective(signals, dictionary, reference.lasso(signals, dictionary, penalty), penalty)
-    np.testing.assert_allclose(reference.lasso_objective(signals, dictionary, limit, penalty), best, rtol=1e-6)
+    best = reference.lasso_objective(
+        signals, dictionary, reference.lasso(signals, dictionary, penalty), penalty
+    )
+    np.testing.assert_allclose(
+        reference.lasso_objective(signals, dictionary, limit, penalty), best, rtol=1e-6
+    )
 
 
 def test_one_step_is_shrunk_analysis(rng):

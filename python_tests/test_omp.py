@@ -32,7 +32,7 @@ def assert_greedy(signals, dictionary, codes, selection, slack):
 
 
 def assert_same_support(codes, signals, dictionary, clear, selection, **options):
-    """The reference's support, step by step, as long as the reference's choices are clear; returns the share compared."""
+    """Compare supports as long as the reference's choices are clear; return the share compared to the end."""
     compared = 0
     for row, x in enumerate(signals):
         found = reference.omp_one(x, dictionary, codes.indices.shape[1], selection=selection, **options)
@@ -66,7 +66,10 @@ def test_sizes_at_the_edges_of_vectors(rng, selection, features):
         codes = srdfast.omp(signals, dictionary, max_atoms=4, selection=selection)
         assert_greedy(signals, dictionary, codes, selection, 1e-5)
         rebuilt = codes.reconstruct(dictionary)
-        left = [reference.fit(x, dictionary.astype(float), s[s >= 0])[1] for x, s in zip(signals, codes.indices, strict=True)]
+        left = [
+            reference.fit(x, dictionary.astype(float), s[s >= 0])[1]
+            for x, s in zip(signals, codes.indices, strict=True)
+        ]
         np.testing.assert_allclose(signals - rebuilt, left, atol=2e-5)
 
 
@@ -81,7 +84,9 @@ def test_shapes_types_and_padding(rng):
     assert np.all((codes.indices >= 0) == used) and np.all(codes.indices[~used] == -1)
     assert np.all(codes.values[~used] == 0)
     dense = codes.dense(len(dictionary))
-    np.testing.assert_array_equal(dense, reference.dense(codes.indices, codes.values, len(dictionary)).astype(np.float32))
+    np.testing.assert_array_equal(
+        dense, reference.dense(codes.indices, codes.values, len(dictionary)).astype(np.float32)
+    )
     np.testing.assert_allclose(codes.reconstruct(dictionary), dense @ dictionary, atol=1e-5)
 
 
@@ -125,7 +130,9 @@ def test_scikit_learn_agrees_on_raw_atoms(rng):
     gram, correlations = dictionary @ dictionary.T, dictionary @ signals.T
     theirs = orthogonal_mp_gram(gram, correlations, n_nonzero_coefs=5).T
     for dtype, atol in ((np.float32, 1e-4), (np.float64, 1e-11)):
-        ours = srdfast.omp(signals.astype(dtype), dictionary.astype(dtype), max_atoms=5).dense(len(dictionary))
+        ours = srdfast.omp(signals.astype(dtype), dictionary.astype(dtype), max_atoms=5).dense(
+            len(dictionary)
+        )
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
     theirs = orthogonal_mp_gram(gram, correlations, tol=8.0, norms_squared=np.sum(signals**2, axis=1)).T
     ours = srdfast.omp(signals, dictionary, max_atoms=32, tolerance=8.0).dense(len(dictionary))
@@ -150,7 +157,9 @@ def test_the_two_selections_differ_and_both_are_needed(rng):
     plain = srdfast.omp(signals, dictionary, max_atoms=5)
     recursive = srdfast.omp(signals, dictionary, max_atoms=5, selection="residual")
     assert np.any(plain.indices != recursive.indices)
-    np.testing.assert_array_equal(plain.indices[:, 0], recursive.indices[:, 0])  # unit atoms: the first pick is the same
+    np.testing.assert_array_equal(
+        plain.indices[:, 0], recursive.indices[:, 0]
+    )  # unit atoms: the first pick is the same
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
@@ -196,7 +205,9 @@ def test_degenerate_inputs(rng, selection):
     empty = srdfast.omp(signals[:0], dictionary, max_atoms=2, selection=selection)
     assert empty.indices.shape == empty.values.shape == (0, 2) and empty.counts.shape == (0,)
     assert empty.dense(3).shape == (0, 3) and empty.reconstruct(dictionary).shape == (0, 5)
-    assert np.all(srdfast.omp(signals, np.zeros_like(dictionary), max_atoms=2, selection=selection).counts == 0)
+    assert np.all(
+        srdfast.omp(signals, np.zeros_like(dictionary), max_atoms=2, selection=selection).counts == 0
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])

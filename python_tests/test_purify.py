@@ -34,7 +34,9 @@ def by_lasso(dictionary, coder):
 
 def by_lista(dictionary, coder):
     analysis, thresholds = learned(dictionary)
-    return lambda signals, index: reference.lista(signals, analysis, thresholds, dictionary, coder.steps, index)
+    return lambda signals, index: reference.lista(
+        signals, analysis, thresholds, dictionary, coder.steps, index
+    )
 
 
 def learned(dictionary):
@@ -97,7 +99,9 @@ def test_an_image_does_not_depend_on_its_batch(rng, coder, encoder, atol):
     index = np.array([2, 0, 1, 1, 0, 2])
     together = purify(images, dictionary, coder, index=index)
     order = rng.permutation(6)
-    np.testing.assert_array_equal(purify(images[order], dictionary, coder, index=index[order]), together[order])
+    np.testing.assert_array_equal(
+        purify(images[order], dictionary, coder, index=index[order]), together[order]
+    )
     for row in range(6):
         alone = purify(images[row : row + 1], dictionary, coder, index=index[row : row + 1])
         np.testing.assert_array_equal(alone[0], together[row])
@@ -110,7 +114,9 @@ def test_stride_one_and_stride_patch(rng):
     for stride in (1, 4):
         coder = srdfast.OMP(max_atoms=2, tolerance=0.0, selection="correlation")
         purified = srdfast.purify_patches(images, dictionary, coder, patch=PATCH, stride=stride)
-        expected = reference.purify_patches(images, dictionary, by_omp(dictionary, coder), patch=PATCH, stride=stride)
+        expected = reference.purify_patches(
+            images, dictionary, by_omp(dictionary, coder), patch=PATCH, stride=stride
+        )
         np.testing.assert_allclose(purified, expected, atol=1e-5)
 
 
@@ -152,7 +158,9 @@ def test_the_coder_must_be_given_what_it_needs(rng):
         purify(images, np.stack([dictionary, dictionary]), srdfast.OMP(), index=np.array([0, 1, 2]))
     for options in ({"patch": 0}, {"stride": 0}, {"stride": -1}):
         with pytest.raises(ValueError, match=next(iter(options))):
-            srdfast.purify_patches(images, dictionary, srdfast.OMP(), **{"patch": PATCH, "stride": 2, **options})
+            srdfast.purify_patches(
+                images, dictionary, srdfast.OMP(), **{"patch": PATCH, "stride": 2, **options}
+            )
 
 
 def test_the_coders_are_plain_frozen_values():

@@ -43,7 +43,9 @@ def test_leading_dimensions_are_free(rng):
 def test_the_low_band_solves_the_minimisation(rng):
     image = rng.random((9, 13))
     low, _ = srdfast.split(image, strength=5.0)
-    slope = low - image  # the gradient of the objective: u - x + strength * (sum of differences to the neighbours)
+    slope = (
+        low - image
+    )  # the gradient of the objective: u - x + strength * (sum of differences to the neighbours)
     for axis in (0, 1):
         step = 5.0 * np.diff(low, axis=axis)
         nothing = np.zeros_like(np.take(low, [0], axis))
@@ -85,7 +87,10 @@ def test_every_channel_is_split_alone(rng):
 
 
 @given(
-    seed=st.integers(0, 2**32 - 1), height=st.integers(1, 40), width=st.integers(1, 40), strength=st.floats(0, 100)
+    seed=st.integers(0, 2**32 - 1),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    strength=st.floats(0, 100),
 )
 def test_any_image_is_split_as_the_reference_does(seed, height, width, strength):
     images = np.random.default_rng(seed).random((1, 2, height, width)).astype(np.float32)

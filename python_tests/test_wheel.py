@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed: the public names, what importing costs, and that the extension depends on nothing unusual."""
+"""What is installed: the public names, what importing costs, what the extension needs."""
 
 import importlib.metadata
 import subprocess
@@ -11,8 +11,8 @@ import pytest
 import srdfast
 
 PUBLIC = (
-    "omp lasso lista split extract_patches average_patches purify_patches OMP Lasso LISTA SRDBank Gaussians Purifier "
-    "PurifiedModel DeviceError ModelFormatError set_num_threads get_num_threads build_info"
+    "omp lasso lista split extract_patches average_patches purify_patches OMP Lasso LISTA SRDBank Gaussians "
+    "Purifier PurifiedModel DeviceError ModelFormatError set_num_threads get_num_threads build_info"
 ).split()
 
 
