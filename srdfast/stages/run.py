@@ -82,6 +82,7 @@ class Config:
     refine_batch: int = _option(64, "refine: images a training step")
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")
+    adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")
 
 
 @dataclass(frozen=True)
