@@ -15,6 +15,8 @@ from .rivals import jpeg, low_band, median, total_variation
 if TYPE_CHECKING:
     from .purifier import Purifier
 
+SRDFAST = "srdfast"
+
 Defend = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -53,7 +55,7 @@ def standard_rows(purifier: Purifier, one_dictionary: Purifier | None = None) ->
     rows += [Row(name, lambda images, labels, rival=rival: rival(images)) for name, rival in rivals.items()]
     if one_dictionary is not None:
         rows.append(purifier_row("srdfast, one dictionary", one_dictionary))
-    rows.append(purifier_row("srdfast", purifier))
+    rows.append(purifier_row(SRDFAST, purifier))
     rows.append(purifier_row("srdfast, told the true class", purifier, told=True))
     rows.append(Row("robust network alone", network=purifier.encoder))
     return rows

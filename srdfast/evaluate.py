@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from tqdm import tqdm
 
 from . import attacks as attack_library
 from .data import Dataset, balanced_rows
-from .defences import Pipeline, Row
+from .defences import SRDFAST, Pipeline, Row
 from .pictures import View, draw, perturbation
 from .report import Cell, Report, versions
 
@@ -118,6 +119,27 @@ def evaluate(
                 bar.update(len(images))
     cells = {name: _cells(columns, adaptive) for name, columns in outcomes.items()}
     return Report(cells, _record(settings, dataset, len(adaptive), device))
+
+
+def save(
+    folder: str | os.PathLike[str],
+    report: Report,
+    classifier: nn.Module,
+    rows: Sequence[Row],
+    dataset: Dataset,
+    settings: Settings | None = None,
+    device: str | torch.device = "cpu",
+) -> None:
+    """Write `report.json`, `report.md` and `pictures.png` (of the row "srdfast") to a folder.
+
+    The arguments are those that `evaluate` made the report from.
+    """
+    folder = Path(folder)
+    report.save_json(folder / "report.json")
+    report.save_markdown(folder / "report.md")
+    for row in rows:
+        if row.name == SRDFAST:
+            page(folder / "pictures.png", classifier, row, dataset, settings, device)
 
 
 def page(
