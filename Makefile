@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := CMakeLists.txt pyproject.toml constraints.txt \
+SOURCES := CMakeLists.txt pyproject.toml constraints.txt README.md LICENSE \
   $(shell find csrc srdfast -not -path '*/__pycache__*')
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -31,7 +31,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest python_tests $(PYTEST_ARGS)
 
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -o python_functions='bench_*' \
 	  --benchmark-group-by=group --benchmark-json=bench/results/latest.json $(BENCH_ARGS)
 
@@ -67,6 +67,10 @@ $(VENV)/.test: $(SOURCES) | $(VENV)/.build
 	@echo "installing srdfast and what its tests need into $(VENV) (some minutes the first time)"
 	$(install) --no-build-isolation ".[train,test]"
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.test
+	$(install) --no-build-isolation ".[train,test,bench]"
+	touch $@
 
 $(VENV)/.lint: constraints.txt | $(VENV)/.build
 	$(install) ruff mypy clang-format

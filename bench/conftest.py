@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes on the command line and one thread count for every library. Every bench compares answers, then times."""
+"""Sizes on the command line, one thread count for every library; a bench compares answers, then times."""
 
 from __future__ import annotations
 

@@ -40,3 +40,29 @@ def lista(signals, dictionary, **options):
 
 CODERS = [omp, omp_residual, lasso, lista]
 CODER_IDS = [coder.__name__ for coder in CODERS]
+
+
+def bank(rng, coder=None, latent=8, clusters=4, atoms=20, patch=4, stride=2, classes=("cat", "dog")):
+    """A random SRDBank of `clusters` dictionaries for 4x4x3 patches; cluster c belongs to class c % classes."""
+    coder = srdfast.LISTA(steps=2) if coder is None else coder
+    features = 3 * patch * patch
+    synthesis = problem(rng, atoms=atoms, features=features, dictionaries=clusters)[1]
+    learned = isinstance(coder, srdfast.LISTA)
+    gaussians = srdfast.Gaussians(
+        means=rng.normal(size=(clusters, latent)).astype(np.float32),
+        variances=rng.uniform(0.5, 2, (clusters, latent)).astype(np.float32),
+        log_priors=np.log(np.full(clusters, 1 / clusters, np.float32)),
+        labels=np.arange(clusters, dtype=np.int64) % len(classes),
+    )
+    return srdfast.SRDBank(
+        gaussians=gaussians,
+        synthesis=synthesis,
+        analysis=0.3 * synthesis if learned else None,
+        thresholds=np.full((clusters, atoms), 0.02, np.float32) if learned else None,
+        coder=coder,
+        channels=3,
+        patch=patch,
+        stride=stride,
+        split_strength=5.0,
+        classes=tuple(classes),
+    )

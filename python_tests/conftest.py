@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test may use: the installed package, seeded numbers, fresh interpreters, real data if present."""
+"""What every test may use: the installed package, seeded numbers, fresh interpreters and real data."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ DEPENDENT = 1e-6  # an atom this close (squared, relative) to the span of the su
 
 @dataclass
 class Pursuit:
-    """One signal's pursuit: the support in the order of choice, its coefficients, how clear every choice was."""
+    """One signal's pursuit: the support in the order of choice, its coefficients, how clear a choice was."""
 
     support: list[int] = field(default_factory=list)
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -65,7 +65,7 @@ def omp_scores(x, dictionary, support, selection):
 
 
 def omp_one(x, dictionary, max_atoms, tolerance=0.0, selection="correlation"):
-    """Pursue one signal up to ``max_atoms`` atoms or a squared residual <= ``tolerance`` or no useful atom."""
+    """Pursue one signal to ``max_atoms`` atoms or a squared residual <= ``tolerance`` or no useful atom."""
     x, dictionary = np.asarray(x, np.float64), np.asarray(dictionary, np.float64)
     found = Pursuit(residuals=[float(x @ x)])
     while len(found.support) < max_atoms and found.residuals[-1] > tolerance:
@@ -117,8 +117,8 @@ def lasso_objective(signals, dictionary, codes, penalty):
 def lasso_gap(signals, dictionary, codes, penalty):
     """Duality gap of every row, [batch].
 
-    The dual is max 1/2 |x|^2 - 1/2 |x - u|^2 over |D u|_inf <= penalty; the residual, scaled into the feasible
-    set, is the dual point.
+    The dual is max 1/2 |x|^2 - 1/2 |x - u|^2 over |D u|_inf <= penalty; the residual, scaled until it is
+    feasible, is the dual point.
     """
     residual = signals - codes @ dictionary
     largest = np.max(np.abs(residual @ dictionary.T), axis=1, initial=0.0)

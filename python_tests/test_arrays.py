@@ -11,6 +11,7 @@ coders = pytest.mark.parametrize("coder", cases.CODERS, ids=cases.CODER_IDS)
 SIGNALS = np.ones((4, 6), np.float32)
 ATOMS = np.eye(6, dtype=np.float32)
 IMAGES = np.ones((2, 3, 8, 8), np.float32)
+PATCH_ATOMS = np.ones((5, 192), np.float32)
 
 
 # --- kinds and layouts --------------------------------------------------------------------------------------
@@ -160,9 +161,9 @@ def split(images=IMAGES, **options):
     return srdfast.split(images, **options)
 
 
-def purify(images=IMAGES, dictionary=np.ones((5, 192), np.float32), coder=srdfast.OMP(), **options):  # noqa: B008
+def purify(images=IMAGES, dictionary=PATCH_ATOMS, **options):
     """`srdfast.purify_patches` with good defaults."""
-    return srdfast.purify_patches(images, dictionary, coder, **options)
+    return srdfast.purify_patches(images, dictionary, srdfast.OMP(), **options)
 
 
 ARRAY_ARGUMENTS = [
@@ -176,7 +177,7 @@ ARRAY_ARGUMENTS = [
     (lista, "synthesis", ATOMS),
     (split, "images", IMAGES),
     (purify, "images", IMAGES),
-    (purify, "dictionary", np.ones((5, 192), np.float32)),
+    (purify, "dictionary", PATCH_ATOMS),
 ]
 arrays = pytest.mark.parametrize(
     "call, name, good", ARRAY_ARGUMENTS, ids=[f"{call.__name__} {name}" for call, name, _ in ARRAY_ARGUMENTS]
