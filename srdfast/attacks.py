@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attacks within an L-infinity ball: FGSM, PGD and MI-FGSM.
 
-Every attack takes float images [batch, channels, height, width] in [0, 1] and int64 labels [batch], and returns images
-of the same shape and dtype in [0, 1], no pixel further than `epsilon` from its start. The model is any callable from
-images to logits [batch, classes]; a module is attacked in eval mode, and its mode and gradients are left as they were.
+Every attack takes float images [batch, channels, height, width] in [0, 1] and int64 labels [batch], and
+returns images of the same shape and dtype in [0, 1], no pixel further than `epsilon` from its start. The
+model is any callable from images to logits [batch, classes]; a module is attacked in eval mode, and its mode
+and gradients are left as they were.
 """
 
 import sys
@@ -138,7 +139,9 @@ def attack_batches(
     for start in tqdm(starts, desc=description, unit="batch", file=sys.stderr, disable=hidden, leave=False):
         chosen = slice(start, start + batch)
         if isinstance(options.get("seed"), int):
-            parts.append(attack(model, images[chosen], labels[chosen], **{**options, "seed": options["seed"] + start}))
+            parts.append(
+                attack(model, images[chosen], labels[chosen], **{**options, "seed": options["seed"] + start})
+            )
         else:
             parts.append(attack(model, images[chosen], labels[chosen], **options))
     return torch.cat(parts) if parts else images.clone()
@@ -149,7 +152,9 @@ def _check(images: torch.Tensor, labels: torch.Tensor, epsilon: float) -> None:
         kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise TypeError(f"images: expected a floating-point tensor with values in [0, 1], got {kind}")
     if images.ndim != 4:
-        raise ValueError(f"images: expected [batch, channels, height, width], got shape {tuple(images.shape)}")
+        raise ValueError(
+            f"images: expected [batch, channels, height, width], got shape {tuple(images.shape)}"
+        )
     if labels.shape != images.shape[:1]:
         raise ValueError(f"labels: expected shape ({len(images)},), one an image, got {tuple(labels.shape)}")
     if not 0 <= epsilon <= 1:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adaptive semantic clusters: found inside each class, described by Gaussians, looked up by one inner product."""
+"""Adaptive semantic clusters: found in each class, described by Gaussians, looked up by an inner product."""
 
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -36,11 +37,15 @@ class Gaussians:
         if clusters < 1:
             raise ValueError(f"means: expected [clusters, latent], got shape {self.means.shape}")
         if self.variances.shape != self.means.shape:
-            raise ValueError(f"variances: expected shape {self.means.shape}, as means, got {self.variances.shape}")
+            raise ValueError(
+                f"variances: expected shape {self.means.shape}, as means, got {self.variances.shape}"
+            )
         for name, array in (("log_priors", self.log_priors), ("labels", self.labels)):
             if array.shape != (clusters,):
                 raise ValueError(f"{name}: expected shape ({clusters},), one a cluster, got {array.shape}")
-        if not (np.isfinite(self.means).all() and np.isfinite(self.variances).all() and (self.variances > 0).all()):
+        if not (
+            np.isfinite(self.means).all() and np.isfinite(self.variances).all() and (self.variances > 0).all()
+        ):
             raise ValueError("means, variances: expected finite means and finite positive variances")
 
     def __len__(self) -> int:
@@ -55,16 +60,17 @@ class Gaussians:
 def choose_clusters(
     latents: Floats,
     *,
-    max_clusters: int = 6,
-    components: int = 16,
+    max_clusters: int = 4,
+    components: int = 8,
     min_size: int = 50,
     seed: int = 0,
 ) -> tuple[Integers, dict[str, Any]]:
     """Group the latents of ONE class; the number of groups is the data's own.
 
-    Mixtures of 1 .. `max_clusters` Gaussians of full covariance are fitted to the principal components that carry the
-    most variance; the best by the criterion below is kept. A number that leaves a group smaller than `min_size` is
-    not considered.
+    Mixtures of 1, 2 ... `max_clusters` Gaussians of full covariance are fitted to the first principal
+    components. The number with the lowest Bayesian information criterion (Schwarz 1978) is chosen, among
+    those whose smallest group has `min_size` latents. Full covariance, because one elongated group must not
+    be cut to pieces by round ones.
 
     Args:
         latents: float32 [n, latent].
@@ -74,10 +80,55 @@ def choose_clusters(
         seed: of the mixtures' starts.
 
     Returns:
-        The group of each latent, int64 [n], largest group first; and a dictionary: `clusters` (the number chosen)
-        and `bic` (the criterion of each number tried, None where a group was too small).
+        The group of each latent, int64 [n], largest group first; and a dictionary: `clusters`, the number
+        chosen, and `bic`, the criterion of 1, 2 ... groups (None where a group would be too small; empty
+        where all latents are equal, or fewer than two groups of `min_size`).
     """
-    raise NotImplementedError
+    if latents.ndim != 2 or len(latents) == 0:
+        raise ValueError(f"latents: expected [n, latent] with at least one row, got shape {latents.shape}")
+    if max_clusters < 1 or components < 1 or min_size < 1:
+        raise ValueError("max_clusters, components, min_size: expected positive numbers")
+    reduced = _principal_components(latents, components)
+    one_group = np.zeros(len(latents), np.int64)
+    if reduced.shape[1] == 0 or len(latents) < 2 * min_size:
+        return one_group, {"clusters": 1, "bic": []}
+    mixtures = _mixtures(reduced, max_clusters, seed)
+    smallest = [
+        np.bincount(groups, minlength=number + 1).min() for number, (groups, _) in enumerate(mixtures)
+    ]
+    bic = [value if size >= min_size else None for (_, value), size in zip(mixtures, smallest, strict=True)]
+    best = min((value, number) for number, value in enumerate(bic) if value is not None)[1]
+    groups, _ = mixtures[best]
+    by_size = np.argsort(-np.bincount(groups), kind="stable")
+    return np.argsort(by_size)[groups], {"clusters": best + 1, "bic": bic}
+
+
+def _principal_components(latents: Floats, count: int) -> NDArray[np.float64]:
+    """The first `count` principal components, scaled as one to unit mean variance: float64 [n, <= count]."""
+    centred = latents.astype(np.float64) - latents.mean(0, dtype=np.float64)
+    variances, directions = np.linalg.eigh(centred.T @ centred / len(latents))
+    variances, directions = variances[::-1][:count], directions[:, ::-1][:, :count]
+    kept = variances > 1e-9 * max(variances[0], 1e-30)
+    if not kept.any():
+        return np.empty((len(latents), 0))
+    return centred @ directions[:, kept] / np.sqrt(variances[kept].mean())
+
+
+def _mixtures(reduced: NDArray[np.float64], max_clusters: int, seed: int) -> list[tuple[Integers, float]]:
+    """Mixtures of 1 .. `max_clusters` Gaussians: each one's group of every row, int64 [n], and BIC."""
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    found = []
+    with (
+        threadpool_limits(1),
+        warnings.catch_warnings(),
+    ):  # one thread: sums over threads depend on their order
+        warnings.simplefilter("ignore")  # a mixture that has not converged is still a candidate
+        for number in range(1, max_clusters + 1):
+            model = GaussianMixture(number, reg_covar=1e-4, n_init=2, random_state=seed).fit(reduced)
+            found.append((model.predict(reduced).astype(np.int64), float(model.bic(reduced))))
+    return found
 
 
 def fit_gaussians(
@@ -85,9 +136,9 @@ def fit_gaussians(
 ) -> Gaussians:
     """Mean, diagonal variance and prior of each cluster.
 
-    A cluster's variance is drawn toward the pooled within-cluster variance by the weight max(shrinkage, 1/sqrt(size)):
-    the relative error of a variance falls as 1/sqrt(size), so a small cluster leans on the pool and stays usable. No
-    variance falls under a thousandth of the mean pooled variance.
+    A cluster's variance is drawn toward the pooled within-cluster variance by the weight max(shrinkage,
+    1/sqrt(size)): the relative error of a variance falls as 1/sqrt(size), so a small cluster leans on the
+    pool and stays usable. No variance falls under a thousandth of the mean pooled variance.
 
     Args:
         latents: float32 [n, latent].
@@ -100,15 +151,23 @@ def fit_gaussians(
     """
     clusters = len(labels_of_cluster)
     if latents.ndim != 2 or assignment.shape != latents.shape[:1]:
-        raise ValueError(f"assignment: expected one cluster a latent {latents.shape}, got shape {assignment.shape}")
+        raise ValueError(
+            f"assignment: expected one cluster a latent {latents.shape}, got shape {assignment.shape}"
+        )
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage: expected a weight in [0, 1], got {shrinkage}")
     if len(assignment) and not 0 <= assignment.min() <= assignment.max() < clusters:
-        raise ValueError(f"assignment: expected clusters in 0 .. {clusters - 1}, got up to {assignment.max()}")
+        raise ValueError(
+            f"assignment: expected clusters in 0 .. {clusters - 1}, got up to {assignment.max()}"
+        )
     sizes = np.bincount(assignment, minlength=clusters)
     if (sizes == 0).any():
-        raise ValueError(f"assignment: cluster {int(np.argmin(sizes))} has no latents; give each at least one")
-    means = np.stack([latents[assignment == cluster].mean(0, dtype=np.float64) for cluster in range(clusters)])
+        raise ValueError(
+            f"assignment: cluster {int(np.argmin(sizes))} has no latents; give each at least one"
+        )
+    means = np.stack(
+        [latents[assignment == cluster].mean(0, dtype=np.float64) for cluster in range(clusters)]
+    )
     squares = np.stack(
         [((latents[assignment == cluster] - means[cluster]) ** 2).mean(0) for cluster in range(clusters)]
     )
@@ -127,14 +186,14 @@ def fit_gaussians(
 class NearestCluster:
     """The most likely cluster of a latent: argmax over clusters of log prior + log density.
 
-    For a diagonal Gaussian that sum is linear in [z^2, z, 1], so the search is one inner product a cluster; it is taken
-    after centring by the global mean and dividing by the global deviation, which keeps float32 from cancelling. The
-    few best clusters are then compared in float64, one latent at a time: the answer depends neither on the engine nor
-    on the batch, and a tie goes to the lowest cluster.
+    For a diagonal Gaussian that sum is linear in [z^2, z, 1], so the search is one inner product a cluster;
+    it is taken after centring by the global mean and dividing by the global deviation, which keeps float32
+    from cancelling. The few best clusters are then compared in float64, one latent at a time: the answer
+    depends neither on the engine nor on the batch, and a tie goes to the lowest cluster.
 
     Args:
-        gaussians: the clusters.
-        engine: "faiss" (a flat inner-product index), "product" (a matrix product), or "auto": faiss where installed.
+        gaussians: the clusters. engine: "faiss" (a flat inner-product index), "product" (a matrix product),
+        or "auto": faiss where installed.
 
     Raises:
         ValueError: another engine.
@@ -190,7 +249,7 @@ class NearestCluster:
             raise ValueError(f"labels: expected shape ({len(latents)},), one a latent, got {labels.shape}")
         missing = np.setdiff1d(labels, self.gaussians.labels)
         if missing.size:
-            raise ValueError(f"labels: class {missing[0]} has no cluster; classes are {set(self.gaussians.labels)}")
+            raise ValueError(f"labels: class {missing[0]} has no cluster")
         clusters, likelihood = np.empty(len(latents), np.int64), np.empty(len(latents), np.float32)
         for label in np.unique(labels):
             rows, members = labels == label, np.flatnonzero(self.gaussians.labels == label)
@@ -206,7 +265,9 @@ class NearestCluster:
     def _cluster_vectors(self) -> Floats:
         means, variances = (self._means - self._centre) / self._scale, self._variances / self._scale**2
         constant = self._offsets - 0.5 * (means**2 / variances).sum(1)
-        return np.concatenate([-0.5 / variances, means / variances, constant[:, None]], axis=1).astype(np.float32)
+        return np.concatenate([-0.5 / variances, means / variances, constant[:, None]], axis=1).astype(
+            np.float32
+        )
 
     def _terms(self, latents: Floats) -> Floats:
         scaled = ((latents - self._centre) / self._scale).astype(np.float32)  # [n, latent]
@@ -243,5 +304,7 @@ class NearestCluster:
         if latents.ndim != 2 or latents.shape[1] != self.gaussians.latent:
             raise ValueError(f"latents: expected [n, {self.gaussians.latent}], got shape {latents.shape}")
         if not np.isfinite(latents).all():
-            raise ValueError("latents: expected finite values, got NaN or infinity; check the images and the encoder")
+            raise ValueError(
+                "latents: expected finite values, got NaN or infinity; check the images and the encoder"
+            )
         return latents

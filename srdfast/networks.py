@@ -17,7 +17,7 @@ BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
 
 
 class _Block(nn.Module):
-    """Basic residual block (He et al. 2016, "Deep Residual Learning for Image Recognition", figure 5 left)."""
+    """Basic residual block (He et al. 2016, arXiv 1512.03385, figure 5 left)."""
 
     def __init__(self, channels: int, features: int, stride: int) -> None:
         super().__init__()
@@ -145,5 +145,7 @@ def network_from(weights: Mapping[str, np.ndarray], spec: Any, source: Path | st
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
         net.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise ModelFormatError(f"{source}: the tensors do not fit the network's specification ({error})") from error
+        raise ModelFormatError(
+            f"{source}: the tensors do not fit the network's specification ({error})"
+        ) from error
     return net.eval()

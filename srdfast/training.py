@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop of every stage that trains by gradient descent: seeded, and resumable to the bit.
 
-All randomness of an epoch comes from one generator seeded by (seed, epoch), and the checkpoint written after an epoch
-holds weights, optimizer and history. So a run that is killed and resumed ends with the same bits as one that is not.
+All randomness of an epoch comes from one generator seeded by (seed, epoch), and the checkpoint written after
+an epoch holds weights, optimizer and history. So a run that is killed and resumed ends with the same bits as
+one that is not.
 """
 
 import math
@@ -143,7 +144,9 @@ def fit(
         One dictionary an epoch: loss, accuracy and the measures of `validate`.
     """
     device = torch.device(device)
-    net.to(device=device, memory_format=torch.channels_last if schedule.bf16 else torch.contiguous_format)
+    net.to(device)
+    if schedule.bf16:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(net, schedule)
     if checkpoint.is_file():
         state.load(checkpoint)

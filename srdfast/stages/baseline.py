@@ -28,7 +28,9 @@ def settings(config: Config) -> dict[str, Any]:
     }
 
 
-def accuracy(net: nn.Module, dataset: Dataset, rows: np.ndarray, device: torch.device, batch: int = 500) -> float:
+def accuracy(
+    net: nn.Module, dataset: Dataset, rows: np.ndarray, device: torch.device, batch: int = 500
+) -> float:
     """Share of `rows` that `net` labels rightly, in [0, 1]; 0 for no rows."""
     right = 0
     with torch.no_grad():
@@ -40,9 +42,12 @@ def accuracy(net: nn.Module, dataset: Dataset, rows: np.ndarray, device: torch.d
 
 
 def new_network(context: Context) -> ResNet:
-    """An untrained network for the dataset: seeded weights, its own mean and deviation, a stem for its size."""
+    """An untrained network for the dataset: seeded weights, the data's moments, a stem for their size."""
     images = context.train.images
-    moments = [(images[:, channel].mean() / 255, images[:, channel].std() / 255) for channel in range(images.shape[1])]
+    moments = [
+        (images[:, channel].mean() / 255, images[:, channel].std() / 255)
+        for channel in range(images.shape[1])
+    ]
     torch.manual_seed(context.config.seed)
     return ResNet(
         depth=context.config.depth,

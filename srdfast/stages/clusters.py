@@ -24,7 +24,9 @@ def settings(config: Config) -> dict[str, Any]:
 def run(context: Context) -> None:
     """Write `clusters.safetensors` (assignment int64 [n], labels int64 [clusters]) and `clusters.json`."""
     latents, labels = context.latents
-    assignment, owners, report = np.full(len(latents), -1, np.int64), [], {}
+    assignment = np.full(len(latents), -1, np.int64)
+    owners: list[int] = []
+    report: dict[str, Any] = {}
     for label, name in enumerate(context.train.classes):
         rows = labels == label
         if not rows.any():

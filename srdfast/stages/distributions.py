@@ -17,7 +17,9 @@ def settings(config: Config) -> dict[str, Any]:
 def run(context: Context) -> None:
     """Write `gaussians.safetensors`, the fields of `clusters.Gaussians`."""
     gaussians = fit_gaussians(context.latents[0], *context.clusters, context.config.shrinkage)
-    save_tensors(context.path("distributions", "gaussians.safetensors"), asdict(gaussians), {"kind": "gaussians"})
+    save_tensors(
+        context.path("distributions", "gaussians.safetensors"), asdict(gaussians), {"kind": "gaussians"}
+    )
 
 
 STAGE = Stage("distributions", needs=("latents", "clusters"), settings=settings, run=run)

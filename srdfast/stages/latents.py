@@ -25,7 +25,9 @@ def encode(
     latents = np.empty((len(dataset), net.latent), np.float32)
     hidden = None if progress is None else not progress
     with torch.no_grad():
-        for start in tqdm(range(0, len(dataset), batch), desc="latents", unit="batch", disable=hidden, leave=False):
+        for start in tqdm(
+            range(0, len(dataset), batch), desc="latents", unit="batch", disable=hidden, leave=False
+        ):
             images, _ = dataset.tensors(start, start + batch)
             latents[start : start + batch] = net.latents(images.to(device)).cpu().numpy()
     return latents

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 6: adversarial training of the encoder that chooses the cluster of an attacked image.
 
-Loss: cross-entropy of the adversarial image + beta x distance from its latent to the distribution of the CLEAN image's
-own cluster. Training starts from the baseline's weights, so that the latents live in the space of the distributions.
+Loss: cross-entropy of the adversarial image + beta x distance from its latent to the distribution of the
+CLEAN image's own cluster. Training starts from the baseline's weights, so that the latents live in the space
+of the distributions.
 """
 
 import math
@@ -61,9 +62,10 @@ def likelihood_distance(
 def moment_distance(
     latents: torch.Tensor, clusters: torch.Tensor, means: torch.Tensor, variances: torch.Tensor
 ) -> torch.Tensor:
-    """Squared differences of the batch's mean and deviation to the cluster's, averaged over clusters and features.
+    """Mean squared difference of the batch's mean and deviation in a cluster to the cluster's own.
 
-    Arguments as `likelihood_distance`. A cluster with a single latent in the batch counts with its mean alone.
+    Arguments as `likelihood_distance`. A cluster with a single latent in the batch counts with its mean
+    alone.
     """
     present, index = torch.unique(clusters, return_inverse=True)
     membership = functional.one_hot(index, len(present)).to(latents.dtype)  # [batch, present]
@@ -114,7 +116,7 @@ def adversarial_loss(context: Context) -> Loss:
 
 
 def robust_measures(net: ResNet, context: Context, rows: np.ndarray) -> dict[str, float]:
-    """Accuracy on clean images, and of class and of cluster choice under PGD with 10 steps; each in [0, 1]."""
+    """Accuracy on clean images, under 10-step PGD, and of the chosen cluster's class there; in [0, 1]."""
     chosen = rows[:VALIDATION_IMAGES]
     images = torch.from_numpy(context.train.images[chosen]).to(context.device).float().div_(255)
     labels = torch.from_numpy(context.train.labels[chosen]).to(context.device)

@@ -5,13 +5,14 @@ A stage is a file of this folder that exports `STAGE`, a `Stage`. The runner cal
 `Context`, which offers all that a stage may use:
 
 - `config` (a `Config`), `device`, `progress` (show bars?), `log(text)` (a line on stderr);
-- `train` and `test`, the two `Dataset`s, read when first asked for; `split`, the rows of `train` to learn from and the
-  validation rows for choices;
-- `path(stage, file)`, where a stage's output lies; `checkpoint(stage)`, a file that vanishes when the stage is done;
+- `train` and `test`, the two `Dataset`s, read when first asked for; `split`, the rows of `train` to learn
+  from and the validation rows for choices;
+- `path(stage, file)`, where a stage's output lies; `checkpoint(stage)`, a file that vanishes at its end;
 - `network(stage)`, `latents`, `clusters` and `gaussians`, the outputs of earlier stages.
 
-Every stage leaves `done.json` with a fingerprint: SHA-256 of its own settings, the fingerprints of the stages it needs
-and the identity of the data. A stage whose fingerprint is there is skipped; one whose fingerprint differs is refused.
+Every stage leaves `done.json` with a fingerprint: SHA-256 of its own settings, the fingerprints of the stages
+it needs and the identity of the data. A stage whose fingerprint is there is skipped; one whose fingerprint
+differs is refused.
 """
 
 import json
@@ -58,16 +59,20 @@ class Config:
     epochs: int = _option(20, "baseline: passes over the training images")
     learning_rate: float = _option(0.2, "baseline: peak learning rate")
     max_clusters: int = _option(4, "clusters: largest number a class may have")
-    components: int = _option(16, "clusters: principal components of the latents that are grouped")
+    components: int = _option(8, "clusters: principal components of the latents that are grouped")
     min_size: int = _option(50, "clusters: smallest number of images a cluster may have")
     shrinkage: float = _option(0.1, "distributions: least weight of the pooled variance in each cluster's")
     atoms: int = _option(256, "dictionaries: atoms of each dictionary")
     patch: int = _option(8, "dictionaries: side of the patches in pixels")
     stride: int = _option(2, "dictionaries: distance between neighbouring patches in pixels")
-    split_strength: float = _option(5.0, "dictionaries: strength of the low-pass filter that leaves the high band")
+    split_strength: float = _option(
+        5.0, "dictionaries: strength of the low-pass filter that leaves the high band"
+    )
     dictionary_penalty: float = _option(0.05, "dictionaries: lasso penalty of the learning")
     dictionary_epochs: int = _option(1, "dictionaries: passes over the patches")
-    dictionary_patches: int = _option(100_000, "dictionaries: most patches that each cluster's dictionary learns from")
+    dictionary_patches: int = _option(
+        100_000, "dictionaries: most patches that each cluster's dictionary learns from"
+    )
     robust_epochs: int = _option(10, "robust: passes over the training images")
     robust_learning_rate: float = _option(0.1, "robust: peak learning rate")
     attack: str = _option("fgsm", "robust: attack in the training: fgsm (one step, cheap) or pgd")
@@ -111,7 +116,7 @@ class Context:
     data: Path
     out: Path
     config: Config
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     progress: bool | None = None
     after_epoch: Callable[[str, int, Mapping[str, float]], None] | None = None
 
@@ -224,7 +229,7 @@ def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
     """Run one stage unless its output is there; returns whether it ran.
 
     Raises:
-        UserError: a stage that it needs is not done, or the folder holds the output of other settings or data.
+        UserError: a needed stage is not done, or the folder holds the output of other settings or data.
     """
     mark = fingerprint(stage, context)
     for name in stage.needs:
@@ -237,7 +242,8 @@ def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
     if _recorded(started) not in (None, mark):
         if not redo:
             raise UserError(
-                f"{context.path(stage.name)}: made with other settings or data; give another --out, or --redo to replace it"
+                f"{context.path(stage.name)}: made with other settings or data; "
+                "give another --out, or --redo to replace it"
             )
         shutil.rmtree(context.path(stage.name))
     _record(started, stage, mark, context.config)
