@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `srdfast`: demo, train, purify, evaluate, info.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 2 a mistake that the user can
+mend (told in one line), 130 interrupted. `python -X dev -m srdfast ...` shows the traceback as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import DataError, UserError
+
+DEFAULT = " (default: %(default)s)"
+MISTAKES = (UserError, ValueError, TypeError, OSError)
+EXTRAS = dict.fromkeys(
+    ("torch", "sklearn", "faiss", "tqdm", "PIL", "matplotlib", "scipy", "skimage"), "train"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: that of the process) and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("srdfast: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: nothing is left to do or to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS or sys.flags.dev_mode:
+            raise
+        return _complain(f'this needs {package}: pip install "srdfast[{EXTRAS[package]}]"')
+    except MISTAKES as error:
+        if sys.flags.dev_mode:
+            raise
+        return _complain(str(error))
+
+
+def _complain(message: str) -> int:
+    print(f"srdfast: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(_complain(f"{message} (see {self.prog} --help)"))
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="srdfast", description="Remove adversarial perturbations from images.")
+    parser.add_argument("--version", action="version", version=f"srdfast {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", _demo, "attack the shipped images, purify them, show the result")
+    demo.add_argument("--out", type=Path, default=Path("srdfast-demo"), help="folder (default: %(default)s)")
+    demo.add_argument("--images", type=int, default=250, help="images, at most 500 (default: %(default)s)")
+    demo.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_device(demo)
+
+    train = _command(commands, "train", _train, "train a purifier stage by stage, or go on with it")
+    train.add_argument("--data", type=Path, required=True, help="data set: CIFAR-10, or a folder a class")
+    train.add_argument("--out", type=Path, required=True, help="folder of the run")
+    train.add_argument("--stages", default="all", help="names with commas between (default: all)")
+    train.add_argument("--redo", action="store_true", help="replace what other settings or data made")
+    _add_device(train)
+    if arguments[:1] == ["train"]:  # the settings lie beside the stages, which are slow to import
+        _add_settings(train)
+
+    purify = _command(commands, "purify", _purify, "purify image files")
+    purify.add_argument("sources", type=Path, nargs="+", metavar="IN", help="image files and folders of them")
+    purify.add_argument("--out", type=Path, required=True, help="folder for the results")
+    purify.add_argument("--model", default="cifar10", help="file or shipped model (default: %(default)s)")
+    purify.add_argument("--keep-format", action="store_true", help="write each file's own format, not PNG")
+    purify.add_argument("-y", "--yes", action="store_true", help="overwrite results that exist")
+    _add_device(purify)
+
+    evaluate = _command(commands, "evaluate", _evaluate, "measure a purifier under attack, beside its rivals")
+    evaluate.add_argument("model", help="model file, shipped model, or the folder of a training run")
+    evaluate.add_argument("--data", type=Path, required=True, help="data set; its test images are used")
+    evaluate.add_argument("--classifier", type=Path, help="network to protect (default: the model's own)")
+    evaluate.add_argument("--images", type=int, default=1000, help="test images (default: %(default)s)")
+    evaluate.add_argument(
+        "--adaptive", type=int, default=200, help="of them attacked adaptively (%(default)s)"
+    )
+    evaluate.add_argument("--size", type=int, help="side to which pictures of a folder are resized")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the random starts (default: %(default)s)")
+    evaluate.add_argument("--out", type=Path, help="folder for report.json, report.md and pictures.png")
+    evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_device(evaluate)
+
+    info = _command(commands, "info", _info, "tell versions, what was built, threads and devices")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, purpose: str) -> argparse.ArgumentParser:
+    description = f"{purpose[0].upper()}{purpose[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=description)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option for each field of the training configuration, with the field's own help."""
+    from .stages.run import Config
+
+    kinds = typing.get_type_hints(Config)
+    group = parser.add_argument_group("settings")
+    for field in dataclasses.fields(Config):
+        text = str(field.metadata["help"]).replace("%", "%%")
+        if "default" not in text:
+            text += f" (default: {field.default:.4g})" if isinstance(field.default, float) else DEFAULT
+        named: dict[str, Any] = {"default": field.default, "help": text}
+        if kinds[field.name] is bool:
+            named["action"] = argparse.BooleanOptionalAction
+        else:  # `int | None` reads an int
+            kind = (*typing.get_args(kinds[field.name]), kinds[field.name])[0]
+            named |= {"type": kind, "metavar": kind.__name__.upper()}
+        group.add_argument(f"--{field.name.replace('_', '-')}", **named)
+
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import demo
+    from .machine import choose_device
+
+    report = demo(options.out, options.images, choose_device(options.device))
+    print(json.dumps(report.as_dict(), indent=2) if options.json else report.table())
+    print(f"report and pictures: {options.out}", file=sys.stderr)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .machine import choose_device
+    from .stages.run import Config, train
+
+    config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
+    train(options.data, options.out, config, options.stages, choose_device(options.device), redo=options.redo)
+    print(options.out)
+    return 0
+
+
+def _purify(options: argparse.Namespace) -> int:
+    from .imagefiles import plan, purify_files
+    from .machine import choose_device
+    from .purifier import Purifier
+
+    device = choose_device(options.device)
+    targets = plan(options.sources, options.out, options.keep_format, options.yes)
+    purifier = Purifier.from_pretrained(options.model).to(device).eval()
+    failures = 0
+    for path, problem in purify_files(purifier, targets, device):
+        if problem is None:
+            print(path, flush=True)
+        else:
+            failures += 1
+            _complain(f"{path}: {problem}")
+    return 2 if failures else 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from .data import load
+    from .defences import standard_rows
+    from .evaluate import Settings, evaluate, save
+    from .machine import choose_device
+
+    if options.images < 1:
+        raise DataError(f"--images: expected 1 or more, got {options.images}")
+    device = choose_device(options.device)
+    purifier, one_dictionary, classifier = _models(options.model, options.classifier, device)
+    dataset = load(options.data, "test", limit=options.images, size=options.size)
+    settings = Settings(adaptive_images=options.adaptive, seed=options.seed)
+    rows = standard_rows(purifier, one_dictionary)
+    report = evaluate(classifier, rows, dataset, settings, device=device)
+    print(json.dumps(report.as_dict(), indent=2) if options.json else report.table(), flush=True)
+    if options.out is not None:
+        save(options.out, report, classifier, rows, dataset, settings, device)
+    return 0
+
+
+def _models(model: str, classifier: Path | None, device: str) -> tuple[Any, Any, Any]:
+    """The purifier, the one with a single dictionary if there is one, and the classifier to protect."""
+    from . import pretrained
+    from .networks import load_network
+    from .purifier import Purifier
+
+    one_dictionary: Path | None = None
+    if Path(model).is_dir():
+        refined = Path(model) / "7_refine"
+        purifier, one_dictionary = refined / "purifier.safetensors", refined / "global.safetensors"
+        classifier = classifier or Path(model) / "1_baseline" / "model.safetensors"
+    else:
+        purifier = Path(model) if Path(model).exists() else pretrained.path(model)
+        classifier = classifier or purifier.with_name(f"{purifier.stem}-classifier.safetensors")
+    if not classifier.exists():
+        raise FileNotFoundError(f"{classifier}: no such file; name the network to protect with --classifier")
+    loaded = [
+        Purifier.load(path).to(device).eval() if path is not None and path.exists() else None
+        for path in (purifier, one_dictionary)
+    ]
+    if loaded[0] is None:
+        raise FileNotFoundError(f"{purifier}: no such file; has the run come to its end?")
+    return *loaded, load_network(classifier)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from .machine import describe, lines
+
+    facts = describe()
+    print(json.dumps(facts, indent=2) if options.json else "\n".join(lines(facts)))
+    return 0
