@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every operator adds itself to the module by one function; this is their list.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace srdfast {
+
+void bind_omp(pybind11::module_& module);
+void bind_lasso(pybind11::module_& module);
+void bind_lista(pybind11::module_& module);
+void bind_split(pybind11::module_& module);
+void bind_patches(pybind11::module_& module);
+void bind_purify(pybind11::module_& module);
+
+inline void bind_ops(pybind11::module_& module) {
+    bind_omp(module);
+    bind_lasso(module);
+    bind_lista(module);
+    bind_split(module);
+    bind_patches(module);
+    bind_purify(module);
+}
+
+}  // namespace srdfast

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Removes adversarial perturbations from images by sparse coding in semantic reconstruction dictionaries.
+
+The method is that of arXiv 2104.02155. The kernels (`omp`, `lasso`, `lista`, `split`, `purify_patches`) need only
+numpy; `Purifier`, the training stages and the command line also need torch (``pip install "srdfast[train]"``).
+"""
+
+import importlib
+from typing import Any
+
+from ._core import get_num_threads, set_num_threads
+from ._core import version as __version__
+from .bank import SRDBank
+from .clusters import Gaussians
+from .coding import (
+    LISTA,
+    OMP,
+    Lasso,
+    LassoCodes,
+    ListaCodes,
+    OMPCodes,
+    average_patches,
+    extract_patches,
+    lasso,
+    lista,
+    omp,
+    purify_patches,
+    split,
+)
+from .errors import DataError, DeviceError, ModelFormatError, UserError
+from .info import build_info
+
+_NEEDS_TORCH = {"Purifier": ".purifier", "PurifiedModel": ".purifier"}
+
+__all__ = [
+    "LISTA",
+    "OMP",
+    "DataError",
+    "DeviceError",
+    "Gaussians",
+    "Lasso",
+    "LassoCodes",
+    "ListaCodes",
+    "ModelFormatError",
+    "OMPCodes",
+    "PurifiedModel",
+    "Purifier",
+    "SRDBank",
+    "UserError",
+    "__version__",
+    "average_patches",
+    "build_info",
+    "extract_patches",
+    "get_num_threads",
+    "lasso",
+    "lista",
+    "omp",
+    "purify_patches",
+    "set_num_threads",
+    "split",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs torch only when it is asked for."""
+    if name in _NEEDS_TORCH:
+        return getattr(importlib.import_module(_NEEDS_TORCH[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sparse coding, the frequency split and the fused purification: arrays in, arrays out.
+
+Every function takes numpy, torch or cupy arrays and gives back the same kind. Float32 and float64 are computed
+as they are; float16 and bfloat16 are computed in float32. Coders take many dictionaries at once: a signal
+carries the index of its own, and the bits of its code do not depend on the rest of the batch.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from . import _core
+from .arrays import Array, Kind, Nonfinite, contiguous, kind_of, prepare, prepare_index
+
+Selection = Literal["correlation", "residual"]
+
+
+@dataclass(frozen=True)
+class OMP:
+    """Orthogonal matching pursuit as the coder of a purification; see `omp`."""
+
+    max_atoms: int = 4
+    tolerance: float = 0.0
+    selection: Selection = "correlation"
+
+
+@dataclass(frozen=True)
+class Lasso:
+    """The lasso as the coder of a purification; see `lasso`."""
+
+    penalty: float = 0.1
+    gap_tolerance: float = 1e-4
+    max_sweeps: int = 1000
+
+
+@dataclass(frozen=True)
+class LISTA:
+    """Learned shrinkage steps as the coder of a purification; see `lista`."""
+
+    steps: int = 1
+
+
+Coder = OMP | Lasso | LISTA
+
+
+@dataclass(frozen=True)
+class OMPCodes:
+    """What `omp` returns: at most `max_atoms` atoms per signal, in the order they were chosen."""
+
+    indices: Array
+    """int32 [batch, max_atoms], -1 where no atom was chosen."""
+    values: Array
+    """[batch, max_atoms], 0 where no atom was chosen."""
+    counts: Array
+    """int32 [batch], atoms chosen."""
+    atoms: int
+    """Atoms in a dictionary."""
+
+    def dense(self) -> Array:
+        """Codes [batch, atoms], zero outside the support."""
+        kind = kind_of("values", self.values)
+        codes = kind.library.zeros_like(kind.empty((len(self.values), self.atoms + 1), kind.result_dtype))
+        rows = kind.library.arange(len(self.values))[:, None]
+        codes[rows, kind.library.where(self.indices < 0, self.atoms, self.indices)] = self.values
+        return contiguous(codes[:, : self.atoms])
+
+    def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
+        """Signals [batch, features] = codes * dictionary; `dictionary` and `index` as `omp` takes them."""
+        return _reconstruct(self.dense(), dictionary, index)
+
+
+@dataclass(frozen=True)
+class DenseCodes:
+    """Codes with an entry for every atom."""
+
+    values: Array
+    """[batch, atoms]."""
+
+    def dense(self) -> Array:
+        """Codes [batch, atoms]."""
+        return self.values
+
+    def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
+        """Signals [batch, features] = codes * dictionary; `dictionary` and `index` as the coder takes them."""
+        return _reconstruct(self.values, dictionary, index)
+
+
+@dataclass(frozen=True)
+class LassoCodes(DenseCodes):
+    """What `lasso` returns: codes with their certificate."""
+
+    gap: Array
+    """[batch], the duality gap: the objective is at most this far above its minimum."""
+
+
+@dataclass(frozen=True)
+class ListaCodes(DenseCodes):
+    """What `lista` returns."""
+
+
+def omp(
+    signals: Array,
+    dictionary: Array,
+    max_atoms: int = 4,
+    tolerance: float = 0.0,
+    selection: Selection = "correlation",
+    index: Array | None = None,
+    nonfinite: Nonfinite = "raise",
+) -> OMPCodes:
+    """Orthogonal matching pursuit: greedy, at most `max_atoms` atoms per signal.
+
+    Each step adds one atom and projects the signal on the span of all chosen ones. Ties go to the lowest
+    index; an atom that lies in the span of the chosen ones is never added.
+
+    Args:
+        signals: [batch, features].
+        dictionary: [atoms, features] or [dictionaries, atoms, features]; atoms need not have unit norm.
+        max_atoms: at least 1; how many atoms a code may have.
+        tolerance: at least 0; stop when the residual's squared norm is not above it.
+        selection: "correlation" takes the atom with the largest |<atom, residual>| (Pati et al. 1993, as
+            scikit-learn); "residual" the one that lowers the residual most (order-recursive, as SPAMS).
+        index: integers [batch], the dictionary of each signal; required when there are several.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+        DeviceError: an array lives where no kernel was built for.
+    """
+    kind = kind_of("signals", signals)
+    signals = prepare("signals", signals, kind, nonfinite)
+    dictionary = _stacked(prepare("dictionary", dictionary, kind), 3)
+    batch, atoms = _first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0
+    max_atoms = _whole("max_atoms", max_atoms)
+    indices = kind.empty((batch, max(max_atoms, 0)), "int32")
+    values = kind.empty((batch, max(max_atoms, 0)))
+    counts = kind.empty((batch,), "int32")
+    _core.omp(
+        signals, dictionary, prepare_index(index, kind), max_atoms, _number("tolerance", tolerance),
+        _by_residual(selection), indices, values, counts,
+    )  # fmt: skip
+    return OMPCodes(indices, kind.result(values), counts, atoms)
+
+
+def lasso(
+    signals: Array,
+    dictionary: Array,
+    penalty: float = 0.1,
+    gap_tolerance: float = 1e-4,
+    max_sweeps: int = 1000,
+    index: Array | None = None,
+    nonfinite: Nonfinite = "raise",
+) -> LassoCodes:
+    """The lasso: min_z 1/2 |x - zD|^2 + penalty |z|_1, with a certificate of how close it came.
+
+    Args:
+        signals: [batch, features].
+        dictionary: [atoms, features] or [dictionaries, atoms, features].
+        penalty: above 0.
+        gap_tolerance: at least 0; a signal is done when its duality gap is not above this share of the
+            objective at z = 0, 1/2 |x|^2. Below about 1e-6 float32 stops at its own precision first.
+        max_sweeps: passes of coordinate descent after which a signal is given back as it is.
+        index: integers [batch], the dictionary of each signal; required when there are several.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+        DeviceError: an array lives where no kernel was built for.
+    """
+    kind = kind_of("signals", signals)
+    signals = prepare("signals", signals, kind, nonfinite)
+    dictionary = _stacked(prepare("dictionary", dictionary, kind), 3)
+    values = kind.empty((_first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0))
+    gap = kind.empty((_first_extent(signals),))
+    _core.lasso(
+        signals, dictionary, prepare_index(index, kind), _number("penalty", penalty),
+        _number("gap_tolerance", gap_tolerance), _whole("max_sweeps", max_sweeps), values, gap,
+    )  # fmt: skip
+    return LassoCodes(kind.result(values), kind.result(gap))
+
+
+def lista(
+    signals: Array,
+    analysis: Array,
+    thresholds: Array,
+    synthesis: Array,
+    steps: int = 1,
+    index: Array | None = None,
+    nonfinite: Nonfinite = "raise",
+) -> ListaCodes:
+    """Learned shrinkage: z <- shrink(z + (x - zD) E^T, thresholds), `steps` times from z = 0.
+
+    With E = D / L, thresholds = penalty / L and L at least the largest eigenvalue of D^T D this is ISTA for
+    the lasso (Gregor and LeCun, "Learning fast approximations of sparse coding", 2010).
+
+    Args:
+        signals: x, [batch, features].
+        analysis: E, one row per atom, [atoms, features] or [dictionaries, atoms, features].
+        thresholds: at least 0, [atoms] or [dictionaries, atoms].
+        synthesis: D, the shape of `analysis`.
+        steps: at least 1.
+        index: integers [batch], the dictionary of each signal; required when there are several.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+        DeviceError: an array lives where no kernel was built for.
+    """
+    kind = kind_of("signals", signals)
+    signals = prepare("signals", signals, kind, nonfinite)
+    analysis = _stacked(prepare("analysis", analysis, kind), 3)
+    thresholds = _stacked(prepare("thresholds", thresholds, kind), 2)
+    synthesis = _stacked(prepare("synthesis", synthesis, kind), 3)
+    values = kind.empty((_first_extent(signals), analysis.shape[-2] if analysis.ndim > 1 else 0))
+    _core.lista(
+        signals, analysis, thresholds, synthesis, prepare_index(index, kind), _whole("steps", steps), values
+    )
+    return ListaCodes(kind.result(values))
+
+
+def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") -> tuple[Array, Array]:
+    """Splits images into a smooth part and the rest: low + high == images, up to one rounding.
+
+    low = argmin_u 1/2 |u - x|^2 + strength/2 |grad u|^2 per channel, with reflecting boundary; exact at any
+    size (a cosine transform along the columns, elimination along the rows).
+
+    Args:
+        images: [..., height, width]; any leading dimensions.
+        strength: at least 0; 0 gives back the image itself.
+        nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0.
+
+    Returns:
+        (low, high), each of the shape of `images`.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+        DeviceError: an array lives where no kernel was built for.
+    """
+    kind = kind_of("images", images)
+    images = prepare("images", images, kind, nonfinite)
+    if images.ndim < 2:
+        raise ValueError(f"images: expected shape [..., height, width], got shape {list(images.shape)}")
+    low, high = kind.empty(images.shape), kind.empty(images.shape)
+    planes = (_count(images.shape[:-2]), *images.shape[-2:])
+    _core.split(
+        images.reshape(planes), _number("strength", strength), low.reshape(planes), high.reshape(planes)
+    )
+    return kind.result(low), kind.result(high)
+
+
+def extract_patches(images: Array, patch: int = 8, stride: int = 2) -> Array:
+    """Overlapping patches, joint over the channels.
+
+    Args:
+        images: [batch, channels, height, width], height and width at least `patch`.
+        patch: side of a patch in pixels.
+        stride: from 1 to `patch`; along each axis patches start at 0, stride, 2 stride, ... and one more lies
+            flush with the far border.
+
+    Returns:
+        [batch, rows * columns, channels * patch * patch]; features in the order channel, row, column.
+    """
+    kind = kind_of("images", images)
+    images = prepare("images", images, kind)
+    batch, channels, height, width = _image_shape(images)
+    patch, stride = _whole("patch", patch), _whole("stride", stride)
+    patches = kind.empty((batch, _patch_count(height, width, patch, stride), channels * max(patch, 0) ** 2))
+    _core.extract_patches(images, patch, stride, patches)
+    return kind.result(patches)
+
+
+def average_patches(patches: Array, shape: tuple[int, int, int], patch: int = 8, stride: int = 2) -> Array:
+    """Images whose pixels are the means of the patches that cover them; the inverse of `extract_patches`.
+
+    Args:
+        patches: [batch, rows * columns, channels * patch * patch].
+        shape: (channels, height, width) of an image.
+        patch: side of a patch in pixels.
+        stride: as `extract_patches` took it.
+
+    Returns:
+        [batch, channels, height, width].
+    """
+    kind = kind_of("patches", patches)
+    patches = prepare("patches", patches, kind)
+    if len(shape) != 3:
+        raise ValueError(f"shape: expected (channels, height, width), got {tuple(shape)}")
+    images = kind.empty((_first_extent(patches), *shape))
+    _core.average_patches(patches, _whole("patch", patch), _whole("stride", stride), images)
+    return kind.result(images)
+
+
+def purify_patches(
+    images: Array,
+    dictionary: Array,
+    coder: Coder,
+    analysis: Array | None = None,
+    thresholds: Array | None = None,
+    index: Array | None = None,
+    patch: int = 8,
+    stride: int = 2,
+    nonfinite: Nonfinite = "raise",
+) -> Array:
+    """Rebuilds images by sparse coding: extract -> code -> reconstruct -> average, fused.
+
+    Equal to coding the output of `extract_patches` and averaging the reconstructions by `average_patches`,
+    but patches and codes never exist in memory.
+
+    Args:
+        images: the band to rebuild, [batch, channels, height, width]; for a purification the high band.
+        dictionary: synthesis atoms, [atoms, channels * patch * patch] or [dictionaries, ...].
+        coder: `OMP`, `Lasso` or `LISTA`.
+        analysis: for `LISTA` only: analysis atoms, the shape of `dictionary`.
+        thresholds: for `LISTA` only: [atoms] or [dictionaries, atoms].
+        index: integers [batch], the dictionary of each image; required when there are several.
+        patch: side of a patch in pixels.
+        stride: from 1 to `patch`.
+        nonfinite: "raise" refuses NaN and infinity in `images`, "zero" takes them for 0.
+
+    Returns:
+        [batch, channels, height, width].
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+        DeviceError: an array lives where no kernel was built for.
+    """
+    kind = kind_of("images", images)
+    images = prepare("images", images, kind, nonfinite)
+    purified = kind.empty(images.shape)
+    common = (
+        images, _stacked(prepare("dictionary", dictionary, kind), 3), prepare_index(index, kind),
+        _whole("patch", patch), _whole("stride", stride),
+    )  # fmt: skip
+    if not isinstance(coder, LISTA) and (analysis is not None or thresholds is not None):
+        raise ValueError("analysis, thresholds: expected None unless the coder is LISTA")
+    if isinstance(coder, OMP):
+        tolerance = _number("tolerance", coder.tolerance)
+        max_atoms = _whole("max_atoms", coder.max_atoms)
+        _core.purify_omp(*common, max_atoms, tolerance, _by_residual(coder.selection), purified)
+    elif isinstance(coder, Lasso):
+        penalty, gap_tolerance = (
+            _number("penalty", coder.penalty),
+            _number("gap_tolerance", coder.gap_tolerance),
+        )
+        _core.purify_lasso(*common, penalty, gap_tolerance, _whole("max_sweeps", coder.max_sweeps), purified)
+    elif isinstance(coder, LISTA):
+        if analysis is None or thresholds is None:
+            raise ValueError("analysis, thresholds: expected arrays for the coder LISTA, got None")
+        learned = _learned_parts(analysis, thresholds, kind)
+        _core.purify_lista(*common, *learned, _whole("steps", coder.steps), purified)
+    else:
+        raise TypeError(f"coder: expected srdfast.OMP, Lasso or LISTA, got {type(coder).__name__}")
+    return kind.result(purified)
+
+
+def _learned_parts(analysis: Array, thresholds: Array, kind: Kind) -> tuple[Array, Array]:
+    return (
+        _stacked(prepare("analysis", analysis, kind), 3),
+        _stacked(prepare("thresholds", thresholds, kind), 2),
+    )
+
+
+def _reconstruct(codes: Array, dictionary: Array, index: Array | None) -> Array:
+    kind = kind_of("codes", codes)
+    codes = prepare("codes", codes, kind)
+    dictionary = _stacked(prepare("dictionary", dictionary, kind), 3)
+    if index is None:
+        if len(dictionary) != 1:
+            raise ValueError(f"index: expected the dictionary of each signal of {len(dictionary)}, got None")
+        return kind.result(codes @ dictionary[0])
+    index = prepare_index(index, kind)
+    signals = kind.empty((len(codes), dictionary.shape[-1]))
+    for d in range(len(dictionary)):
+        mine = index == d
+        signals[mine] = codes[mine] @ dictionary[d]
+    return kind.result(signals)
+
+
+def _stacked(array: Array, rank: int) -> Array:
+    """One dictionary as a stack of one."""
+    return array[None] if array.ndim == rank - 1 else array
+
+
+def _first_extent(array: Array) -> int:
+    return array.shape[0] if array.ndim else 0
+
+
+def _image_shape(images: Array) -> tuple[int, int, int, int]:
+    if images.ndim != 4:
+        raise ValueError(f"images: expected shape [batch, channels, height, width], got {list(images.shape)}")
+    return tuple(images.shape)
+
+
+def _patch_count(height: int, width: int, patch: int, stride: int) -> int:
+    """Patches of an image; 0 where the geometry is wrong, which the kernel then reports."""
+    if stride < 1 or patch < 1 or height < patch or width < patch:
+        return 0
+    return (-(-(height - patch) // stride) + 1) * (-(-(width - patch) // stride) + 1)
+
+
+def _count(extents: tuple[int, ...]) -> int:
+    total = 1
+    for extent in extents:
+        total *= extent
+    return total
+
+
+def _whole(name: str, value: int) -> int:
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = None
+    if whole is None or whole != value or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    if abs(whole) >= 2**31:
+        raise ValueError(f"{name}: expected less than 2^31, got {whole}")
+    return whole
+
+
+def _number(name: str, value: float) -> float:
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
+
+
+def _by_residual(selection: str) -> bool:
+    if selection not in ("correlation", "residual"):
+        raise ValueError(f'selection: expected "correlation" or "residual", got {selection!r}')
+    return selection == "residual"
