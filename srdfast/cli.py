@@ -15,9 +15,13 @@ import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from .networks import ResNet
+    from .purifier import Purifier
 
 DEFAULT = " (default: %(default)s)"
 MISTAKES = (UserError, ValueError, TypeError, OSError)
@@ -204,29 +208,27 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _models(model: str, classifier: Path | None, device: str) -> tuple[Any, Any, Any]:
+def _models(model: str, classifier: Path | None, device: str) -> tuple[Purifier, Purifier | None, ResNet]:
     """The purifier, the one with a single dictionary if there is one, and the classifier to protect."""
     from . import pretrained
     from .networks import load_network
     from .purifier import Purifier
 
-    one_dictionary: Path | None = None
     if Path(model).is_dir():
         refined = Path(model) / "7_refine"
-        purifier, one_dictionary = refined / "purifier.safetensors", refined / "global.safetensors"
+        file, other = refined / "purifier.safetensors", refined / "global.safetensors"
         classifier = classifier or Path(model) / "1_baseline" / "model.safetensors"
     else:
-        purifier = Path(model) if Path(model).exists() else pretrained.path(model)
-        classifier = classifier or purifier.with_name(f"{purifier.stem}-classifier.safetensors")
+        file = Path(model) if Path(model).exists() else pretrained.path(model)
+        other = file.with_name(f"{file.stem}-global.safetensors")
+        classifier = classifier or file.with_name(f"{file.stem}-classifier.safetensors")
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: no such file; has the run come to its end?")
     if not classifier.exists():
         raise FileNotFoundError(f"{classifier}: no such file; name the network to protect with --classifier")
-    loaded = [
-        Purifier.load(path).to(device).eval() if path is not None and path.exists() else None
-        for path in (purifier, one_dictionary)
-    ]
-    if loaded[0] is None:
-        raise FileNotFoundError(f"{purifier}: no such file; has the run come to its end?")
-    return *loaded, load_network(classifier)
+    purifier = Purifier.load(file).to(device).eval()
+    one_dictionary = Purifier.load(other).to(device).eval() if other.exists() else None
+    return purifier, one_dictionary, load_network(classifier)
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .rivals import jpeg, low_band, median, total_variation
+from .rivals import Purify, jpeg, low_band, median, total_variation
 
 if TYPE_CHECKING:
     from .purifier import Purifier
@@ -52,13 +52,18 @@ def standard_rows(purifier: Purifier, one_dictionary: Purifier | None = None) ->
         "low band only": low_band(purifier.bank.split_strength),
     }
     rows = [Row("no defence")]
-    rows += [Row(name, lambda images, labels, rival=rival: rival(images)) for name, rival in rivals.items()]
+    rows += [image_row(name, rival) for name, rival in rivals.items()]
     if one_dictionary is not None:
         rows.append(purifier_row("srdfast, one dictionary", one_dictionary))
     rows.append(purifier_row(SRDFAST, purifier))
     rows.append(purifier_row("srdfast, told the true class", purifier, told=True))
     rows.append(Row("robust network alone", network=purifier.encoder))
     return rows
+
+
+def image_row(name: str, purify: Purify) -> Row:
+    """A row for any function from images to images."""
+    return Row(name, lambda images, labels: purify(images))
 
 
 def purifier_row(name: str, purifier: Purifier, told: bool = False) -> Row:
@@ -87,7 +92,7 @@ class _IdentityBackward(torch.autograd.Function):
         return function(images.detach())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 

@@ -9,7 +9,7 @@ import torch
 
 from . import pretrained
 from .data import Dataset
-from .defences import SRDFAST, Row, purifier_row
+from .defences import SRDFAST, Row, image_row, purifier_row
 from .evaluate import Settings, evaluate, save
 from .networks import load_network
 from .purifier import Purifier
@@ -35,8 +35,8 @@ def demo(
     classifier = load_network(pretrained.path("cifar10-classifier"))
     rows = [
         Row("no defence"),
-        Row("JPEG, quality 75", lambda images, labels: jpeg(75)(images)),
-        Row("low band only", lambda images, labels: low_band(purifier.bank.split_strength)(images)),
+        image_row("JPEG, quality 75", jpeg(75)),
+        image_row("low band only", low_band(purifier.bank.split_strength)),
         purifier_row(SRDFAST, purifier),
         Row("robust network alone", network=purifier.encoder),
     ]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -106,8 +106,8 @@ def purify_files(
 
 def read(source: Path, target: Path) -> Picture:
     """Read an image upright, as 8-bit RGB and, if it has one, its transparency."""
-    with Image.open(source) as image:
-        image = ImageOps.exif_transpose(image)
+    with Image.open(source) as file:
+        image = ImageOps.exif_transpose(file)
         if image.mode not in MODES:
             raise DataError(f"pixels of mode {image.mode}; expected 8 bits a channel")
         transparent = "A" in image.mode or "transparency" in image.info
@@ -121,11 +121,9 @@ def write(picture: Picture, pixels: np.ndarray) -> None:
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     if picture.alpha is not None:
         image.putalpha(picture.alpha)
-    options = {"quality": 95} if picture.target.suffix.lower() in (".jpg", ".jpeg") else {}
-    if picture.target.suffix.lower() == ".webp":
-        options = {"lossless": True}
+    best: dict[str, Any] = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
     with atomic_write(picture.target) as file:
-        image.save(file, **options)
+        image.save(file, **best.get(picture.target.suffix.lower(), {}))
 
 
 def _purify_batch(purifier: Purifier, batch: list[Picture], device: str) -> Iterator[tuple[Path, str | None]]:
