@@ -93,10 +93,10 @@ def choose_clusters(
     if reduced.shape[1] == 0 or len(latents) < 2 * min_size:
         return one_group, {"clusters": 1, "bic": []}
     mixtures = _mixtures(reduced, max_clusters, seed)
-    smallest = [
-        np.bincount(groups, minlength=number + 1).min() for number, (groups, _) in enumerate(mixtures)
+    bic = [
+        value if np.bincount(groups, minlength=number).min() >= min_size else None
+        for number, (groups, value) in enumerate(mixtures, start=1)
     ]
-    bic = [value if size >= min_size else None for (_, value), size in zip(mixtures, smallest, strict=True)]
     best = min((value, number) for number, value in enumerate(bic) if value is not None)[1]
     groups, _ = mixtures[best]
     by_size = np.argsort(-np.bincount(groups), kind="stable")
@@ -151,9 +151,7 @@ def fit_gaussians(
     """
     clusters = len(labels_of_cluster)
     if latents.ndim != 2 or assignment.shape != latents.shape[:1]:
-        raise ValueError(
-            f"assignment: expected one cluster a latent {latents.shape}, got shape {assignment.shape}"
-        )
+        raise ValueError(f"assignment: expected one a latent {latents.shape}, got shape {assignment.shape}")
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage: expected a weight in [0, 1], got {shrinkage}")
     if len(assignment) and not 0 <= assignment.min() <= assignment.max() < clusters:
@@ -192,8 +190,8 @@ class NearestCluster:
     depends neither on the engine nor on the batch, and a tie goes to the lowest cluster.
 
     Args:
-        gaussians: the clusters. engine: "faiss" (a flat inner-product index), "product" (a matrix product),
-        or "auto": faiss where installed.
+        gaussians: the clusters.
+        engine: "faiss" (flat inner-product index), "product" (matrix product) or "auto": faiss if installed.
 
     Raises:
         ValueError: another engine.
@@ -232,7 +230,15 @@ class NearestCluster:
             Cluster, int64 [n], and log prior + log density there, float32 [n].
         """
         latents = self._checked(latents)
-        return self._best(latents, self._search)
+        clusters, likelihood = np.empty(len(latents), np.int64), np.empty(len(latents), np.float32)
+        for start in range(0, len(latents), CHUNK):
+            rows = slice(start, start + CHUNK)
+            candidates = self._search(latents[rows])
+            exact = self._exact(latents[rows], candidates)
+            best = exact.argmax(1)
+            clusters[rows] = candidates[np.arange(len(best)), best]
+            likelihood[rows] = exact.max(1)
+        return clusters, likelihood
 
     def within_class(self, latents: Floats, labels: Integers) -> tuple[Integers, Floats]:
         """The same, with each latent's choice restricted to the clusters of its own class.
@@ -282,17 +288,6 @@ class NearestCluster:
             products = self._terms(latents) @ self._vectors[self._distinct].T
             found = np.argpartition(-products, count - 1, axis=1)[:, :count]
         return np.sort(self._distinct[found], axis=1)
-
-    def _best(self, latents: Floats, search: Any) -> tuple[Integers, Floats]:
-        clusters, likelihood = np.empty(len(latents), np.int64), np.empty(len(latents), np.float32)
-        for start in range(0, len(latents), CHUNK):
-            rows = slice(start, start + CHUNK)
-            candidates = search(latents[rows])
-            exact = self._exact(latents[rows], candidates)
-            best = exact.argmax(1)
-            clusters[rows] = candidates[np.arange(len(best)), best]
-            likelihood[rows] = exact.max(1)
-        return clusters, likelihood
 
     def _exact(self, latents: Floats, candidates: Integers) -> NDArray[np.float64]:
         """Log prior + log density of each latent under its candidates, float64 [n, candidates]."""

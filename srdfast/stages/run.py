@@ -38,6 +38,8 @@ from ..training import generator
 
 ORDER = ("baseline", "latents", "clusters", "distributions", "dictionaries", "robust", "refine", "evaluate")
 
+AfterEpoch = Callable[[str, int, Mapping[str, float]], None]
+
 
 def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
@@ -118,7 +120,7 @@ class Context:
     config: Config
     device: torch.device
     progress: bool | None = None
-    after_epoch: Callable[[str, int, Mapping[str, float]], None] | None = None
+    after_epoch: AfterEpoch | None = None
 
     @cached_property
     def train(self) -> Dataset:
@@ -263,6 +265,7 @@ def train(
     *,
     redo: bool = False,
     progress: bool | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Context:
     """Run stages in order, skipping those that are done, and going on with one that was interrupted.
 
@@ -274,11 +277,13 @@ def train(
         device: where to compute.
         redo: replace outputs that were made with other settings or data, instead of refusing.
         progress: show bars; None shows them where stderr is a terminal.
+        after_epoch: called with (stage, epoch, measures) once each epoch's checkpoint is on disk; an exception
+            from it stops the run, which another call resumes.
 
     Returns:
         The context, whose `path` says where the outputs are.
     """
-    context = Context(Path(data), Path(out), config, torch.device(device), progress)
+    context = Context(Path(data), Path(out), config, torch.device(device), progress, after_epoch)
     for name in _selected(stages):
         run_stage(get_stage(name), context, redo)
     return context
