@@ -124,9 +124,9 @@ def test_batches(model, batch):
 
 def test_wrong_arguments_are_named(model, batch):
     images, labels = batch
-    with pytest.raises(TypeError, match="images.*uint8"):
+    with pytest.raises(TypeError, match=r"images.*uint8"):
         fgsm(model, images.byte(), labels)
-    with pytest.raises(ValueError, match="images.*batch"):
+    with pytest.raises(ValueError, match=r"images.*batch"):
         pgd(model, images[0], labels)
     with pytest.raises(ValueError, match="labels"):
         mi_fgsm(model, images, labels[:-1])

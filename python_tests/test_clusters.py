@@ -181,9 +181,9 @@ def test_no_latents(gaussians):
 def test_wrong_arguments_are_named(gaussians):
     with pytest.raises(ValueError, match="engine"):
         NearestCluster(gaussians, "annoy")
-    with pytest.raises(ValueError, match="latents.*32"):
+    with pytest.raises(ValueError, match=r"latents.*32"):
         NearestCluster(gaussians)(np.zeros((2, 31), np.float32))
-    with pytest.raises(ValueError, match="latents.*finite"):
+    with pytest.raises(ValueError, match=r"latents.*finite"):
         NearestCluster(gaussians)(np.full((2, 32), np.nan, np.float32))
     with pytest.raises(ValueError, match="variances"):
         Gaussians(gaussians.means, gaussians.variances[:1], gaussians.log_priors, gaussians.labels)

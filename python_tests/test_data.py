@@ -116,7 +116,7 @@ def test_sheets(tmp_path, rng):
     np.testing.assert_array_equal(part.images, images[rows])
     (folder / "train_01.webp").unlink()
     load(folder, limit=30)  # needs the first sheet alone
-    with pytest.raises(DataError, match="train_01.webp"):
+    with pytest.raises(DataError, match=r"train_01\.webp"):
         load(folder)
 
 

@@ -40,7 +40,7 @@ def one_thread():
 
 
 def write_data(folder, seed=0):
-    """200 training and 40 test images of 10 classes, each class with a colour of its own, as CIFAR-10 batches."""
+    """200 training and 40 test images of 10 classes, each class of one colour, as CIFAR-10 batches."""
     rng = np.random.default_rng(seed)
     folder.mkdir()
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:

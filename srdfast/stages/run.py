@@ -277,7 +277,7 @@ def train(
         device: where to compute.
         redo: replace outputs that were made with other settings or data, instead of refusing.
         progress: show bars; None shows them where stderr is a terminal.
-        after_epoch: called with (stage, epoch, measures) once each epoch's checkpoint is on disk; an exception
+        after_epoch: called with (stage, epoch, measures) once an epoch's checkpoint is on disk; an exception
             from it stops the run, which another call resumes.
 
     Returns:
