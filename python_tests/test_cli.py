@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what it prints, what it writes, and how it fails."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import srdfast
+from srdfast import cli, pretrained
+from srdfast.gaussians import Gaussians
+from srdfast.networks import ResNet, save_network
+
+COMMANDS = ("demo", "train", "purify", "evaluate", "info")
+shipped = pytest.mark.skipif(
+    not (pretrained.FOLDER / "cifar10.safetensors").is_file(), reason="no pretrained model in this checkout"
+)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with a tiny purifier, `tiny.safetensors`, and a tiny classifier beside it."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    encoder, classifier = (ResNet(depth=10, width=2, classes=2).eval() for _ in range(2))
+    rng = np.random.default_rng(0)
+    gaussians = Gaussians(
+        means=rng.normal(size=(2, 16)).astype(np.float32),
+        variances=np.ones((2, 16), np.float32),
+        log_priors=np.log([0.5, 0.5]).astype(np.float32),
+        labels=np.array([0, 1]),
+    )
+    atoms = rng.normal(size=(2, 8, 192)).astype(np.float32)
+    atoms /= np.linalg.norm(atoms, axis=-1, keepdims=True)
+    bank = srdfast.SRDBank(
+        gaussians=gaussians, synthesis=atoms, coder=srdfast.OMP(max_atoms=2), classes=("dark", "bright")
+    )
+    srdfast.Purifier(bank, encoder).save(folder / "tiny.safetensors")
+    save_network(folder / "tiny-classifier.safetensors", classifier)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A tree of pictures, three of each of two classes, 16 x 16."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(1)
+    for split in ("train", "val"):
+        for name, level in (("bright", 180), ("dark", 20)):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = rng.integers(level, level + 60, (16, 16, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with an RGB picture, a transparent one in a subfolder, a grey JPEG and a text file."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    rng = np.random.default_rng(2)
+    Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(folder / "rgb.png")
+    Image.fromarray(rng.integers(0, 256, (16, 16, 4), np.uint8)).save(folder / "sub" / "alpha.png")
+    Image.fromarray(rng.integers(0, 256, (32, 16), np.uint8)).save(folder / "grey.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def run(*arguments: object) -> int:
+    """The exit code of a command line."""
+    try:
+        return cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def fails(capsys, *arguments: object) -> str:
+    """The one line that a mistaken command line ends with; checks the exit code and that it is one line."""
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("srdfast: error: "), captured.err
+    assert captured.out == ""
+    return lines[0]
+
+
+def test_help_names_the_commands_and_nothing_else(capsys):
+    assert run("--help") == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
+    assert tuple(name for name in listed if name.isalpha() and name != "COMMAND") == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert run(command, "--help") == 0
+    assert command in capsys.readouterr().out
+
+
+def test_help_is_quick_and_needs_no_torch(python):
+    found = python(
+        "import sys; sys.modules['torch'] = None; from srdfast.cli import main; main(['--help'])", check=False
+    )
+    assert found.returncode == 0 and "purify" in found.stdout, found.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "train --help", "purify a --out b", "evaluate a --data b"])
+def test_without_torch_the_error_names_the_extra(python, command):
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from srdfast.cli import main\n"
+        f"sys.exit(main({command.split()!r}))"
+    )
+    found = python(program, check=False)
+    assert found.returncode == 2
+    assert found.stderr == 'srdfast: error: this needs torch: pip install "srdfast[train]"\n'
+
+
+def test_the_module_is_the_command(python):
+    program = "import runpy, sys; sys.argv = ['srdfast', '--version']; runpy.run_module('srdfast', run_name='__main__')"
+    assert python(program, check=False).stdout.strip() == f"srdfast {srdfast.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        ([], "required"),
+        (["dance"], "invalid choice"),
+        (["purify", "a.png"], "--out"),
+        (["train", "--data", "nowhere", "--out", "run"], "nowhere"),
+        (["train", "--data", "d", "--out", "r", "--epochs", "many"], "--epochs"),
+        (["train", "--data", "d", "--out", "r", "--stages", "cooking"], "cooking"),
+        (["purify", "nowhere.png", "--out", "o", "--device", "cpu"], "nowhere.png"),
+        (["purify", "a.png", "--out", "o", "--device", "gpu"], "expected auto, cpu, cuda or cuda:N"),
+        (["evaluate", "nowhere", "--data", "d"], "nowhere"),
+        (["evaluate", "nowhere", "--data", "d", "--images", "0"], "--images"),
+        (["demo", "--images", "0"], "1 to 500"),
+        (["demo", "--images", "501"], "1 to 500"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, fragment, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fragment in fails(capsys, *arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+@pytest.mark.parametrize(
+    "command", [["demo"], ["purify", "a", "--out", "b"], ["train", "--data", "a", "--out", "b"]]
+)
+def test_cuda_where_there_is_none_is_refused(command, device, capsys):
+    assert "CUDA" in fails(capsys, *command, "--device", device)
+
+
+def test_an_interruption_exits_with_130(capsys, monkeypatch):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_info", interrupted)
+    assert run("info") == 130
+    assert capsys.readouterr().err == "srdfast: interrupted\n"
+
+
+def test_info_as_text_and_json(capsys):
+    assert run("info") == 0
+    text = capsys.readouterr().out
+    assert (
+        f"srdfast  {srdfast.__version__}" in " ".join(text.split("\n")).replace("  ", "  ")
+        or "srdfast" in text
+    )
+    assert run("info", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["build"]["cpu_level"] in facts["build"]["available_cpu_levels"]
+    assert facts["versions"]["torch"] == torch.__version__
+    assert facts["threads"]["srdfast"] >= 1 and facts["gpu"] and facts["faiss"]
+
+
+def test_purify_keeps_names_sizes_and_transparency(models, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("purify", pictures, "--model", models / "tiny.safetensors", "--out", out) == 0
+    written = capsys.readouterr().out.split()
+    assert sorted(written) == sorted(str(out / name) for name in ("rgb.png", "grey.png", "sub/alpha.png"))
+    before, after = np.asarray(Image.open(pictures / "rgb.png")), np.asarray(Image.open(out / "rgb.png"))
+    purifier = srdfast.Purifier.load(models / "tiny.safetensors")
+    np.testing.assert_array_equal(after.transpose(2, 0, 1), purifier(before.transpose(2, 0, 1)[None])[0])
+    assert Image.open(out / "grey.png").size == (16, 32)
+    alpha = [np.asarray(Image.open(folder / "sub" / "alpha.png"))[..., 3] for folder in (pictures, out)]
+    np.testing.assert_array_equal(*alpha)
+
+
+def test_purify_can_keep_the_format(models, pictures, tmp_path):
+    arguments = (
+        "purify",
+        pictures / "grey.jpg",
+        "--model",
+        models / "tiny.safetensors",
+        "--out",
+        tmp_path / "out",
+    )
+    assert run(*arguments, "--keep-format") == 0
+    assert Image.open(tmp_path / "out" / "grey.jpg").format == "JPEG"
+
+
+def test_purify_does_the_others_when_some_cannot_be_read(models, pictures, tmp_path, capsys):
+    whole = (pictures / "rgb.png").read_bytes()
+    (pictures / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (pictures / "tiny.png").unlink(missing_ok=True)
+    Image.new("RGB", (5, 40)).save(pictures / "narrow.png")
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(pictures / "deep.png")
+    code = run(
+        "purify",
+        pictures,
+        pictures / "notes.txt",
+        "--model",
+        models / "tiny.safetensors",
+        "--out",
+        tmp_path / "o",
+    )
+    captured = capsys.readouterr()
+    assert code == 2 and len(captured.out.splitlines()) == 3
+    complaints = captured.err.splitlines()
+    assert len(complaints) == 4 and all(line.startswith("srdfast: error: ") for line in complaints)
+    for name in ("cut.png", "narrow.png", "deep.png", "notes.txt"):
+        assert any(name in line for line in complaints), name
+    assert sorted(file.name for file in (tmp_path / "o").rglob("*.*")) == ["alpha.png", "grey.png", "rgb.png"]
+
+
+def test_purify_overwrites_only_when_told(models, pictures, tmp_path, capsys):
+    arguments = ("purify", pictures, "--model", models / "tiny.safetensors", "--out", tmp_path / "out")
+    assert run(*arguments) == 0
+    first = (tmp_path / "out" / "rgb.png").read_bytes()
+    capsys.readouterr()
+    assert "-y" in fails(capsys, *arguments)
+    assert run(*arguments, "-y") == 0
+    assert (tmp_path / "out" / "rgb.png").read_bytes() == first
+
+
+def test_purify_refuses_two_sources_for_one_result(models, pictures, tmp_path, capsys):
+    (pictures / "rgb.bmp").write_bytes((pictures / "rgb.png").read_bytes())
+    arguments = ("purify", pictures, "--model", models / "tiny.safetensors", "--out", tmp_path / "out")
+    assert "both become" in fails(capsys, *arguments)
+
+
+def test_purify_refuses_a_folder_without_pictures(models, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    arguments = (
+        "purify",
+        tmp_path / "empty",
+        "--model",
+        models / "tiny.safetensors",
+        "--out",
+        tmp_path / "out",
+    )
+    assert "no image" in fails(capsys, *arguments)
+
+
+def test_a_damaged_model_is_refused(models, pictures, dataset, tmp_path, capsys):
+    whole = (models / "tiny.safetensors").read_bytes()
+    damaged = tmp_path / "tiny.safetensors"
+    for content in (whole[: len(whole) // 2], whole[:5], b"", b"PK\x03\x04" + bytes(100)):
+        damaged.write_bytes(content)
+        assert "tiny.safetensors" in fails(
+            capsys, "purify", pictures, "--model", damaged, "--out", tmp_path / "o"
+        )
+    network = models / "tiny-classifier.safetensors"
+    arguments = ("evaluate", damaged, "--classifier", network, "--data", dataset)
+    assert "tiny.safetensors" in fails(capsys, *arguments)
+
+
+def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys):
+    arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 16, "--images", 4)
+    assert run(*arguments, "--adaptive", 2, "--out", tmp_path / "report") == 0
+    table = capsys.readouterr().out
+    assert "no defence" in table and "robust network alone" in table and "gray-box" in table
+    assert {file.name for file in (tmp_path / "report").iterdir()} == {
+        "report.json",
+        "report.md",
+        "pictures.png",
+    }
+    assert run(*arguments, "--adaptive", 2, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "report" / "report.json").read_text())
+    assert printed["settings"]["data"]["images"] == 4
+
+
+def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((models / "tiny.safetensors").read_bytes())
+    assert "--classifier" in fails(capsys, "evaluate", alone, "--data", dataset)
+
+
+def test_train_offers_every_setting_with_its_help(capsys):
+    import dataclasses
+
+    from srdfast.stages.run import Config
+
+    assert run("train", "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name.replace('_', '-')}" in text
+        assert field.metadata["help"].split(",")[0].split("(")[0].strip() in text
+
+
+@shipped
+def test_demo_runs_end_to_end(tmp_path, capsys):
+    started = time.monotonic()
+    assert run("demo", "--out", tmp_path / "demo", "--images", 20, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    accuracy = {
+        row["name"]: {c: cell["accuracy"] for c, cell in row["columns"].items()} for row in report["rows"]
+    }
+    assert accuracy["no defence"]["pgd"] <= 0.1 < accuracy["srdfast"]["pgd"]
+    assert {file.name for file in (tmp_path / "demo").iterdir()} == {
+        "report.json",
+        "report.md",
+        "pictures.png",
+    }
+    assert time.monotonic() - started < 60
