@@ -240,10 +240,9 @@ def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") 
     if images.ndim < 2:
         raise ValueError(f"images: expected shape [..., height, width], got shape {list(images.shape)}")
     low, high = kind.empty(images.shape), kind.empty(images.shape)
-    planes = (_count(images.shape[:-2]), *images.shape[-2:])
-    _core.split(
-        images.reshape(planes), _number("strength", strength), low.reshape(planes), high.reshape(planes)
-    )
+    leading = images.shape[:-2]
+    batch = (*leading[:1], _count(leading[1:]), *images.shape[-2:]) if leading else (1, 1, *images.shape)
+    _core.split(images.reshape(batch), _number("strength", strength), low.reshape(batch), high.reshape(batch))
     return kind.result(low), kind.result(high)
 
 

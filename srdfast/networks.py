@@ -119,11 +119,16 @@ def save_network(
     path: Path | str, net: ResNet, extra: Mapping[str, Any] | None = None, dtype: str = "float32"
 ) -> None:
     """Write weights and specification; `dtype="float16"` halves the file (vectors stay float32)."""
-    weights = {}
-    for name, tensor in net.state_dict().items():
-        array = tensor.detach().cpu().numpy()
-        weights[name] = array.astype(dtype) if array.ndim > 1 and array.dtype == np.float32 else array
-    save_tensors(path, weights, {"kind": "network", "spec": net.spec, **(extra or {})})
+    save_tensors(path, network_arrays(net, dtype), {"kind": "network", "spec": net.spec, **(extra or {})})
+
+
+def network_arrays(net: ResNet, dtype: str = "float32") -> dict[str, np.ndarray]:
+    """The weights by name; matrices and filters in `dtype`, vectors as they are."""
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in net.state_dict().items()}
+    return {
+        name: array.astype(dtype) if array.ndim > 1 and array.dtype == np.float32 else array
+        for name, array in weights.items()
+    }
 
 
 def load_network(path: Path | str) -> ResNet:

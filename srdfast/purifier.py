@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The purifier as a torch module: images in, purified images of the same kind out."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import arrays, coding, torch_ops
+from .arrays import Array
+from .bank import SRDBank, require_format
+from .clusters import NearestCluster
+from .coding import OMPCodes
+from .files import load_tensors, save_tensors
+from .networks import ResNet, network_arrays, network_from
+from .pretrained import path as pretrained_path
+
+FORMAT = "srdfast-purifier"
+VERSION = 1
+GRAD_MODES = ("bpda", "exact", "none")
+PATCHES_TOGETHER = 16384  # patches whose codes are held at once to describe them
+
+GradMode = Literal["bpda", "exact", "none"]
+
+
+@dataclass(frozen=True)
+class PurifyInfo:
+    """How each image of a batch was purified."""
+
+    clusters: Array
+    """int64 [batch], the cluster whose dictionary rebuilt the image."""
+    log_likelihood: Array
+    """float32 [batch], log prior + log density of the image's latent in that cluster."""
+    atoms_used: Array
+    """float32 [batch], atoms with a non-zero code, mean over the patches."""
+    gap: Array | None
+    """float32 [batch], the largest duality gap of a patch; None unless the coder is the lasso."""
+
+
+class Purifier(nn.Module):
+    """Removes adversarial perturbations (arXiv 2104.02155).
+
+    The image is split into low and high band; the encoder's latent chooses the nearest cluster; the high band
+    is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1].
+    Safe to call from many threads.
+
+    Args:
+        bank: dictionaries, Gaussians, coder and split.
+        encoder: the robust network whose latents choose the cluster.
+        grad_mode: what `forward` gives back as its gradient: "bpda" the identity (Athalye et al. 2018),
+            "exact" the derivative for the chosen clusters, "none" nothing.
+        lookup: engine of the nearest-cluster search: "auto", "faiss" or "product"; see `NearestCluster`.
+        image_size: side in pixels of the images that the encoder was trained on; it sees images of
+            another size resized to this. None: it sees them as they are.
+
+    Raises:
+        ValueError: an argument is unknown or the parts do not fit together.
+    """
+
+    synthesis: Tensor
+    analysis: Tensor | None
+    thresholds: Tensor | None
+
+    def __init__(
+        self,
+        bank: SRDBank,
+        encoder: ResNet,
+        grad_mode: GradMode = "bpda",
+        lookup: str = "auto",
+        image_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if grad_mode not in GRAD_MODES:
+            raise ValueError(f"grad_mode: expected one of {', '.join(GRAD_MODES)}, got {grad_mode!r}")
+        if encoder.latent != bank.gaussians.latent:
+            raise ValueError(
+                f"encoder: expected {bank.gaussians.latent} latent features, as the bank's Gaussians have, "
+                f"got {encoder.latent}"
+            )
+        self.bank, self.encoder = bank, encoder
+        self.grad_mode, self.lookup, self.image_size = grad_mode, lookup, image_size
+        self._nearest = NearestCluster(bank.gaussians, lookup)
+        for name in ("synthesis", "analysis", "thresholds"):
+            array = getattr(bank, name)
+            tensor = None if array is None else torch.from_numpy(np.array(array))
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, images: Array) -> Array:
+        """Purified images; differentiable as `grad_mode` says. See `purify`."""
+        return self.purify(images)
+
+    def purify(self, images: Array, return_info: bool = False, clusters: Array | None = None) -> Any:
+        """Purifies a batch.
+
+        Args:
+            images: numpy array or torch tensor [batch, channels, height, width]; floating in [0, 1], or uint8.
+            return_info: also describe how each image was purified.
+            clusters: int64 [batch], dictionaries to use instead of the nearest ones.
+
+        Returns:
+            Images of the same shape, dtype, device and kind; with `return_info` the pair (images, `PurifyInfo`).
+
+        Raises:
+            TypeError: not an array, or neither floating nor uint8.
+            ValueError: wrong shape, NaN or infinity, or a cluster that is not there.
+            DeviceError: the images live where no kernel was built for.
+        """
+        batch = self._as_batch(images)
+        if clusters is None:
+            index, likelihood = self._choose(batch)
+        else:
+            index, likelihood = self._given(clusters, len(batch)), None
+        purified = _like(self._rebuild(batch, index), images)
+        if not return_info:
+            return purified
+        return purified, self._describe(batch, index, likelihood, images)
+
+    def assign(self, images: Array, labels: Array | None = None) -> Array:
+        """The nearest cluster of each image, int64 [batch]; with `labels` [batch] among those of its class."""
+        batch = self._as_batch(images)
+        index, _ = self._choose(batch, None if labels is None else arrays.to_numpy(labels))
+        return index if arrays.is_torch(images) else index.numpy()
+
+    def save(self, path: str | os.PathLike[str], dtype: str = "float32") -> None:
+        """Writes one safetensors file, atomically; `dtype="float16"` stores atoms and weights in half the space."""
+        tensors = {f"bank/{name}": array for name, array in self.bank.tensors(dtype).items()}
+        tensors |= {f"encoder/{name}": array for name, array in network_arrays(self.encoder, dtype).items()}
+        metadata = {"bank": self.bank.settings(), "encoder": self.encoder.spec, "image_size": self.image_size}
+        save_tensors(path, tensors, {"format": FORMAT, "version": VERSION, **metadata})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **options: Any) -> "Purifier":
+        """Reads what `save` wrote, in eval mode, without running any code from the file.
+
+        Args:
+            path: the file.
+            options: `grad_mode` and `lookup`, as the constructor takes them.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ModelFormatError: the file is damaged, or is not a purifier.
+        """
+        tensors, metadata = load_tensors(path)
+        require_format(path, metadata, FORMAT, VERSION)
+        parts: dict[str, dict[str, np.ndarray]] = {"bank": {}, "encoder": {}}
+        for name, array in tensors.items():
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = array
+        bank = SRDBank.from_parts(path, parts["bank"], metadata.get("bank", {}))
+        encoder = network_from(parts["encoder"], metadata.get("encoder"), Path(path))
+        return cls(bank, encoder, image_size=metadata.get("image_size"), **options).eval()
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> "Purifier":
+        """The purifier that ships under a name ("cifar10"), or `load` of a file."""
+        path = Path(name_or_path)
+        return cls.load(path if path.suffix or path.exists() else pretrained_path(str(name_or_path)), **options)
+
+    def _as_batch(self, images: Array) -> Tensor:
+        """Images as a floating tensor [batch, channels, height, width] on this module's device."""
+        library = arrays.library_of("images", images)
+        dtype = arrays.dtype_name(images)
+        tensor = images if arrays.is_torch(images) else torch.from_numpy(np.array(arrays.to_numpy(images)))
+        if dtype == "uint8":
+            tensor = tensor.float() / 255
+        elif not tensor.is_floating_point():
+            raise TypeError(f"images: expected floating values in [0, 1] or uint8, got {library.__name__} {dtype}")
+        if tensor.ndim != 4 or tensor.shape[1] != self.bank.channels:
+            raise ValueError(
+                f"images: expected [batch, {self.bank.channels}, height, width], got {list(tensor.shape)}"
+            )
+        if min(tensor.shape[2:]) < self.bank.patch:
+            size = f"{tensor.shape[2]} x {tensor.shape[3]}"
+            raise ValueError(f"images: expected at least {self.bank.patch} pixels a side, got {size}")
+        finite = torch.isfinite(tensor.detach()).flatten(1).all(1)
+        if not bool(finite.all()):
+            first = int((~finite).nonzero()[0])
+            raise ValueError(f"images: expected finite values, got NaN or infinity in image {first}")
+        return tensor if dtype in ("float32", "float64", "uint8") else tensor.float()
+
+    def _choose(self, batch: Tensor, labels: np.ndarray | None = None) -> tuple[Tensor, np.ndarray]:
+        latents = self._latents(batch)
+        found = self._nearest(latents) if labels is None else self._nearest.within_class(latents, labels)
+        return torch.from_numpy(found[0]).to(batch.device), found[1]
+
+    @torch.no_grad()
+    def _latents(self, batch: Tensor) -> np.ndarray:
+        """The encoder's latents, float32 [batch, latent]."""
+        if len(batch) == 0:
+            return np.empty((0, self.encoder.latent), np.float32)
+        seen = batch.detach().to(next(self.encoder.parameters()).dtype)
+        size = self.image_size
+        if size is not None and tuple(seen.shape[2:]) != (size, size):
+            seen = functional.interpolate(seen, (size, size), mode="bilinear", antialias=True)
+        return self.encoder.latents(seen).float().cpu().numpy()
+
+    def _given(self, clusters: Array, batch: int) -> Tensor:
+        index = torch.as_tensor(arrays.to_numpy(clusters) if not isinstance(clusters, list) else clusters)
+        if index.shape != (batch,) or index.is_floating_point():
+            raise ValueError(f"clusters: expected integers of shape [{batch}], got {list(index.shape)}")
+        if batch and not 0 <= int(index.min()) <= int(index.max()) < self.bank.clusters:
+            raise ValueError(
+                f"clusters: expected values from 0 to {self.bank.clusters - 1}, got {int(index.min())} to "
+                f"{int(index.max())}"
+            )
+        return index.to(torch.int64)
+
+    def _rebuild(self, batch: Tensor, index: Tensor) -> Tensor:
+        """Low + rebuilt high band, clipped, with the gradient that `grad_mode` asks for."""
+        differentiable = torch.is_grad_enabled() and batch.requires_grad
+        if differentiable and self.grad_mode == "exact":
+            low, high = torch_ops.split(batch, self.bank.split_strength)
+            rebuilt = torch_ops.rebuild(
+                high, *self._dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
+            )
+            return (low + rebuilt).clamp(0, 1)
+        low, high = coding.split(batch, self.bank.split_strength)
+        rebuilt = coding.purify_patches(
+            high, *self._dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
+        )
+        purified = (low + rebuilt).clamp_(0, 1)
+        return _IdentityGradient.apply(batch, purified) if differentiable and self.grad_mode == "bpda" else purified
+
+    def _dictionaries(self, dtype: torch.dtype) -> tuple[Tensor, Any, Tensor | None, Tensor | None]:
+        """Synthesis atoms, coder, analysis atoms and thresholds; the last two only for a coder that has them."""
+        learned = isinstance(self.bank.coder, coding.LISTA)
+        analysis = self.analysis.to(dtype) if learned and self.analysis is not None else None
+        thresholds = self.thresholds.to(dtype) if learned and self.thresholds is not None else None
+        return self.synthesis.to(dtype), self.bank.coder, analysis, thresholds
+
+    def _describe(
+        self, batch: Tensor, index: Tensor, likelihood: np.ndarray | None, images: Array
+    ) -> PurifyInfo:
+        if likelihood is None:
+            scores = self._nearest.scores(self._latents(batch))
+            likelihood = scores[np.arange(len(scores)), index.cpu().numpy()]
+        atoms_used, gap = self._count_atoms(batch.detach(), index)
+        parts = (index, torch.from_numpy(likelihood), atoms_used, gap)
+        if not arrays.is_torch(images):
+            return PurifyInfo(*(None if part is None else part.cpu().numpy() for part in parts))
+        return PurifyInfo(*parts)
+
+    def _count_atoms(self, batch: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean atoms used by a patch [batch], and the largest gap [batch] where the coder certifies one."""
+        synthesis, coder, analysis, thresholds = self._dictionaries(batch.dtype)
+        _, high = coding.split(batch, self.bank.split_strength)
+        used, gaps = [], []
+        per_image = coding.extract_patches(high[:1], self.bank.patch, self.bank.stride).shape[1]
+        images_together = max(1, PATCHES_TOGETHER // max(1, per_image))
+        for rows in torch.arange(len(batch)).split(images_together):
+            patches = coding.extract_patches(high[rows], self.bank.patch, self.bank.stride)
+            flat, of_patch = patches.flatten(0, 1), index[rows].repeat_interleave(per_image)
+            codes = torch_ops.encode(flat, synthesis, coder, of_patch, analysis, thresholds)
+            counts = codes.counts if isinstance(codes, OMPCodes) else (codes.values != 0).sum(1)
+            used.append(counts.reshape(len(rows), -1).float().mean(1))
+            if isinstance(codes, coding.LassoCodes):
+                gaps.append(codes.gap.reshape(len(rows), -1).float().amax(1))
+        empty = torch.empty(0)
+        return torch.cat(used or [empty]), torch.cat(gaps) if gaps else None
+
+
+class PurifiedModel(nn.Module):
+    """A purifier in front of a classifier: images [batch, channels, height, width] in [0, 1] to logits.
+
+    Args:
+        purifier: purifies what the classifier sees.
+        classifier: any module from such images to logits; it is not changed.
+    """
+
+    def __init__(self, purifier: Purifier, classifier: nn.Module) -> None:
+        super().__init__()
+        self.purifier, self.classifier = purifier, classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [batch, classes] of the purified images."""
+        return self.classifier(self.purifier(images))
+
+
+class _IdentityGradient(torch.autograd.Function):
+    """Returns the purified images; the gradient passes to the original ones unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, purified: Tensor) -> Tensor:
+        return purified
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def _like(purified: Tensor, images: Array) -> Array:
+    """Purified images in the kind and dtype of the images that came in."""
+    dtype = arrays.dtype_name(images)
+    if dtype == "uint8":
+        purified = (purified * 255).round().to(torch.uint8)
+    elif arrays.is_torch(images):
+        purified = purified.to(images.dtype)
+    if arrays.is_torch(images):
+        return purified
+    library = arrays.library_of("images", images)
+    return library.asarray(purified.detach().cpu().numpy().astype(dtype, copy=False))

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 5: a Semantic Reconstruction Dictionary a cluster, from the high band of the cluster's own images."""
+
+import sys
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..bank import SRDBank
+from ..clusters import Gaussians, fit_gaussians
+from ..coding import Lasso
+from ..dictionaries import high_band_patches, learn_dictionary
+from .run import Config, Context, Stage
+
+PURIFY_PENALTY = 0.1  # of the coder that purifies with dictionaries that are not refined
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What the dictionaries depend on."""
+    return {
+        "seed": config.seed,
+        "atoms": config.atoms,
+        "patch": config.patch,
+        "stride": config.stride,
+        "split_strength": config.split_strength,
+        "penalty": config.dictionary_penalty,
+        "epochs": config.dictionary_epochs,
+        "patches": config.dictionary_patches,
+    }
+
+
+def run(context: Context) -> None:
+    """Write `bank.safetensors`, a dictionary a cluster, and `global.safetensors`, one for all images."""
+    assignment, _ = context.clusters
+    gaussians = context.gaussians
+    rows = [np.flatnonzero(assignment == cluster) for cluster in range(len(gaussians))]
+    hidden = None if context.progress is None else not context.progress
+    bar = tqdm(rows, desc="dictionaries", unit="cluster", file=sys.stderr, disable=hidden)
+    synthesis = np.stack([_learn(context, mine, cluster) for cluster, mine in enumerate(bar)])
+    _bank(context, gaussians, synthesis).save(context.path("dictionaries", "bank.safetensors"))
+
+    everything = _learn(context, np.arange(len(assignment)), len(rows))
+    everywhere = fit_gaussians(context.latents[0], np.zeros_like(assignment), np.zeros(1, np.int64))
+    bank = _bank(context, everywhere, everything[None])
+    bank.save(context.path("dictionaries", "global.safetensors"))
+    context.log(f"dictionaries: {len(rows)} of {context.config.atoms} atoms, and one for all images")
+
+
+def _learn(context: Context, rows: np.ndarray, number: int) -> np.ndarray:
+    config = context.config
+    seed = config.seed + number
+    patches = high_band_patches(
+        context.train.images[rows],
+        config.dictionary_patches,
+        config.patch,
+        config.stride,
+        config.split_strength,
+        seed,
+    )
+    return learn_dictionary(
+        patches, config.atoms, config.dictionary_penalty, config.dictionary_epochs, seed=seed
+    )
+
+
+def _bank(context: Context, gaussians: Gaussians, synthesis: np.ndarray) -> SRDBank:
+    config = context.config
+    return SRDBank(
+        gaussians=gaussians,
+        synthesis=synthesis,
+        coder=Lasso(PURIFY_PENALTY),
+        classes=context.train.classes,
+        channels=context.train.images.shape[1],
+        patch=config.patch,
+        stride=config.stride,
+        split_strength=config.split_strength,
+    )
+
+
+STAGE = Stage("dictionaries", needs=("latents", "clusters", "distributions"), settings=settings, run=run)
