@@ -11,7 +11,7 @@ from PIL import Image
 
 import srdfast
 from srdfast import cli, pretrained
-from srdfast.gaussians import Gaussians
+from srdfast.clusters import Gaussians
 from srdfast.networks import ResNet, save_network
 
 COMMANDS = ("demo", "train", "purify", "evaluate", "info")
