@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removes adversarial perturbations from images by sparse coding in semantic reconstruction dictionaries.
 
-The method is that of arXiv 2104.02155. The kernels (`omp`, `lasso`, `lista`, `split`, `purify_patches`) need only
-numpy; `Purifier`, the training stages and the command line also need torch (``pip install "srdfast[train]"``).
+The method is that of arXiv 2104.02155. The kernels (`omp`, `lasso`, `lista`, `split`, `purify_patches`) need
+only numpy; `Purifier`, the training stages and the command line also need torch
+(``pip install "srdfast[train]"``).
 """
 
 import importlib

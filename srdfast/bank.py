@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bank: every cluster's Semantic Reconstruction Dictionary and Gaussian, and how images are split and coded."""
+"""The bank: every cluster's dictionary and Gaussian, and how images are split and coded."""
 
 import os
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _GAUSSIAN_FIELDS = ("means", "variances", "log_priors", "labels")
 
 @dataclass(frozen=True)
 class SRDBank:
-    """One Semantic Reconstruction Dictionary a cluster, with all that a purification needs beside the encoder.
+    """One Semantic Reconstruction Dictionary (SRD) a cluster: all that a purifier is beside its encoder.
 
     Raises:
         ValueError: parts do not fit together; the message names the part.
@@ -66,9 +66,9 @@ class SRDBank:
         if not 1 <= self.stride <= self.patch:
             raise ValueError(f"stride: expected from 1 to the patch size {self.patch}, got {self.stride}")
         if not 0 <= self.split_strength < np.inf:
-            raise ValueError(f"split_strength: expected a finite number of at least 0, got {self.split_strength}")
+            raise ValueError(f"split_strength: expected at least 0 and finite, got {self.split_strength}")
         if self.gaussians.labels.max() >= len(self.classes) or self.gaussians.labels.min() < 0:
-            raise ValueError(f"classes: expected a name for every label of a cluster, got {len(self.classes)}")
+            raise ValueError(f"classes: expected a name for every label, got {len(self.classes)}")
 
     @property
     def clusters(self) -> int:
@@ -146,7 +146,9 @@ class SRDBank:
             raise ModelFormatError(f"{path}: not a whole SRD bank ({reason})") from None
 
 
-def require_format(path: str | os.PathLike[str], metadata: Mapping[str, Any], name: str, version: int) -> None:
+def require_format(
+    path: str | os.PathLike[str], metadata: Mapping[str, Any], name: str, version: int
+) -> None:
     """Raises ModelFormatError unless the metadata are of this format and version."""
     if metadata.get("format") != name:
         raise ModelFormatError(f"{path}: expected format {name}, got {metadata.get('format')!r}")
@@ -161,7 +163,9 @@ def _optional(tensors: Mapping[str, np.ndarray], name: str) -> Floats | None:
 
 
 def _require_array(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> None:
-    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    fits = array.ndim == len(shape) and all(
+        wanted in (None, got) for wanted, got in zip(shape, array.shape, strict=True)
+    )
     if not fits or array.size == 0:
         raise ValueError(f"{name}: expected shape {list(shape)}, got {list(array.shape)}")
     if array.dtype != np.float32 or not np.isfinite(array).all():

@@ -60,8 +60,8 @@ class Gaussians:
 def choose_clusters(
     latents: Floats,
     *,
-    max_clusters: int = 4,
-    components: int = 8,
+    max_clusters: int = 6,
+    components: int = 4,
     min_size: int = 50,
     seed: int = 0,
 ) -> tuple[Integers, dict[str, Any]]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse coding, the frequency split and the fused purification: arrays in, arrays out.
 
-Every function takes numpy, torch or cupy arrays and gives back the same kind. Float32 and float64 are computed
-as they are; float16 and bfloat16 are computed in float32. Coders take many dictionaries at once: a signal
-carries the index of its own, and the bits of its code do not depend on the rest of the batch.
+Every function takes numpy, torch or cupy arrays and gives back the same kind. Float32 and float64 are
+computed as they are; float16 and bfloat16 are computed in float32. Coders take many dictionaries at once: a
+signal carries the index of its own, and the bits of its code do not depend on the rest of the batch.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class OMPCodes:
         return contiguous(codes[:, : self.atoms])
 
     def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
-        """Signals [batch, features] = codes * dictionary; `dictionary` and `index` as `omp` takes them."""
+        """Signals [batch, features] = codes * dictionary; arguments as `omp` takes them."""
         return _reconstruct(self.dense(), dictionary, index)
 
 
@@ -81,7 +81,7 @@ class DenseCodes:
         return self.values
 
     def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
-        """Signals [batch, features] = codes * dictionary; `dictionary` and `index` as the coder takes them."""
+        """Signals [batch, features] = codes * dictionary; arguments as the coder takes them."""
         return _reconstruct(self.values, dictionary, index)
 
 

@@ -112,7 +112,8 @@ def high_band_patches(
         patches = extract_patches(high, patch, stride)  # [chosen, per image, features]
         share = min(patches.shape[1], -(-wanted // (len(order) - start)))  # of each image, rounded up
         ranks = source.random(patches.shape[:2]).argsort(axis=1)[:, :share]
-        drawn.append(np.take_along_axis(patches, ranks[..., None], axis=1).reshape(-1, patches.shape[2])[:wanted])
+        chosen_patches = np.take_along_axis(patches, ranks[..., None], axis=1)
+        drawn.append(chosen_patches.reshape(-1, patches.shape[2])[:wanted])
         wanted -= len(drawn[-1])
         if wanted == 0:
             break

@@ -74,7 +74,9 @@ def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     try:
         metadata = json.loads(header[METADATA_KEY])
     except (KeyError, json.JSONDecodeError, RecursionError):
-        raise ModelFormatError(f"{path}: the header holds no srdfast description; not an srdfast file") from None
+        raise ModelFormatError(
+            f"{path}: the header holds no srdfast description; not an srdfast file"
+        ) from None
     if not isinstance(metadata, dict):
         raise ModelFormatError(f"{path}: the srdfast description must be a JSON object")
     return metadata

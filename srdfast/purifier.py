@@ -98,12 +98,14 @@ class Purifier(nn.Module):
         """Purifies a batch.
 
         Args:
-            images: numpy array or torch tensor [batch, channels, height, width]; floating in [0, 1], or uint8.
+            images: numpy array or torch tensor [batch, channels, height, width]; floating values in
+                [0, 1], or uint8.
             return_info: also describe how each image was purified.
             clusters: int64 [batch], dictionaries to use instead of the nearest ones.
 
         Returns:
-            Images of the same shape, dtype, device and kind; with `return_info` the pair (images, `PurifyInfo`).
+            Images of the same shape, dtype, device and kind; with `return_info` the pair (images,
+            `PurifyInfo`).
 
         Raises:
             TypeError: not an array, or neither floating nor uint8.
@@ -121,13 +123,13 @@ class Purifier(nn.Module):
         return purified, self._describe(batch, index, likelihood, images)
 
     def assign(self, images: Array, labels: Array | None = None) -> Array:
-        """The nearest cluster of each image, int64 [batch]; with `labels` [batch] among those of its class."""
+        """The nearest cluster of each image, int64 [batch]; with `labels` [batch], of its class."""
         batch = self._as_batch(images)
         index, _ = self._choose(batch, None if labels is None else arrays.to_numpy(labels))
         return index if arrays.is_torch(images) else index.numpy()
 
     def save(self, path: str | os.PathLike[str], dtype: str = "float32") -> None:
-        """Writes one safetensors file, atomically; `dtype="float16"` stores atoms and weights in half the space."""
+        """Writes one safetensors file, atomically; `dtype="float16"` halves its atoms and weights."""
         tensors = {f"bank/{name}": array for name, array in self.bank.tensors(dtype).items()}
         tensors |= {f"encoder/{name}": array for name, array in network_arrays(self.encoder, dtype).items()}
         metadata = {"bank": self.bank.settings(), "encoder": self.encoder.spec, "image_size": self.image_size}
@@ -159,7 +161,8 @@ class Purifier(nn.Module):
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> "Purifier":
         """The purifier that ships under a name ("cifar10"), or `load` of a file."""
         path = Path(name_or_path)
-        return cls.load(path if path.suffix or path.exists() else pretrained_path(str(name_or_path)), **options)
+        named = not path.suffix and not path.exists()
+        return cls.load(pretrained_path(str(name_or_path)) if named else path, **options)
 
     def _as_batch(self, images: Array) -> Tensor:
         """Images as a floating tensor [batch, channels, height, width] on this module's device."""
@@ -169,7 +172,8 @@ class Purifier(nn.Module):
         if dtype == "uint8":
             tensor = tensor.float() / 255
         elif not tensor.is_floating_point():
-            raise TypeError(f"images: expected floating values in [0, 1] or uint8, got {library.__name__} {dtype}")
+            got = f"{library.__name__} {dtype}"
+            raise TypeError(f"images: expected floating values in [0, 1] or uint8, got {got}")
         if tensor.ndim != 4 or tensor.shape[1] != self.bank.channels:
             raise ValueError(
                 f"images: expected [batch, {self.bank.channels}, height, width], got {list(tensor.shape)}"
@@ -224,10 +228,12 @@ class Purifier(nn.Module):
             high, *self._dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
         )
         purified = (low + rebuilt).clamp_(0, 1)
-        return _IdentityGradient.apply(batch, purified) if differentiable and self.grad_mode == "bpda" else purified
+        if differentiable and self.grad_mode == "bpda":
+            return _IdentityGradient.apply(batch, purified)
+        return purified
 
     def _dictionaries(self, dtype: torch.dtype) -> tuple[Tensor, Any, Tensor | None, Tensor | None]:
-        """Synthesis atoms, coder, analysis atoms and thresholds; the last two only for a coder that has them."""
+        """Synthesis atoms, coder, and for LISTA analysis atoms and thresholds."""
         learned = isinstance(self.bank.coder, coding.LISTA)
         analysis = self.analysis.to(dtype) if learned and self.analysis is not None else None
         thresholds = self.thresholds.to(dtype) if learned and self.thresholds is not None else None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operators as differentiable torch functions: forward by the native kernels, gradients exact.
 
-`split`, `extract_patches` and `average_patches` are linear, and their adjoints are made of themselves. A coder's
-reconstruction is differentiated through the steps of LISTA, and on the chosen support for OMP and the lasso:
-there a patch's reconstruction moves like its orthogonal projection on the span of the chosen atoms.
+`split`, `extract_patches` and `average_patches` are linear, and their adjoints are made of themselves. A
+coder's reconstruction is differentiated through the steps of LISTA, and on the chosen support for OMP and the
+lasso: there a patch's reconstruction moves like its orthogonal projection on the span of the chosen atoms.
 """
 
 from typing import Any
@@ -180,7 +180,7 @@ def _axis_coverage(length: int, patch: int, stride: int) -> Tensor:
 
 
 def _project(vectors: Tensor, support: Tensor, dictionary: Tensor, index: Tensor) -> Tensor:
-    """Orthogonal projections of vectors [n, features] on the spans of their atoms, support bool [n, atoms]."""
+    """Projections of vectors [n, features] on the spans of their atoms, support bool [n, atoms]."""
     most = int(support.sum(1).max())
     if most == 0:
         return torch.zeros_like(vectors)

@@ -12,39 +12,39 @@ constexpr std::uint64_t kReadOnly = 1;
 constexpr std::uint32_t kMajorVersion = 1;
 
 struct Tensor {
-    void* data;
-    struct {
-        std::int32_t type;
-        std::int32_t id;
-    } device;
-    std::int32_t rank;
-    struct {
-        std::uint8_t code;
-        std::uint8_t bits;
-        std::uint16_t lanes;
-    } dtype;
-    std::int64_t* shape;
-    std::int64_t* strides;  // null: contiguous
-    std::uint64_t byte_offset;
+  void* data;
+  struct {
+    std::int32_t type;
+    std::int32_t id;
+  } device;
+  std::int32_t rank;
+  struct {
+    std::uint8_t code;
+    std::uint8_t bits;
+    std::uint16_t lanes;
+  } dtype;
+  std::int64_t* shape;
+  std::int64_t* strides;  // null: contiguous
+  std::uint64_t byte_offset;
 };
 
 // What a capsule named "dltensor" holds.
 struct ManagedTensor {
-    Tensor tensor;
-    void* context;
-    void (*deleter)(ManagedTensor*);
+  Tensor tensor;
+  void* context;
+  void (*deleter)(ManagedTensor*);
 };
 
 // What a capsule named "dltensor_versioned" holds.
 struct ManagedTensorVersioned {
-    struct {
-        std::uint32_t major;
-        std::uint32_t minor;
-    } version;
-    void* context;
-    void (*deleter)(ManagedTensorVersioned*);
-    std::uint64_t flags;
-    Tensor tensor;
+  struct {
+    std::uint32_t major;
+    std::uint32_t minor;
+  } version;
+  void* context;
+  void (*deleter)(ManagedTensorVersioned*);
+  std::uint64_t flags;
+  Tensor tensor;
 };
 
 }  // namespace srdfast::dlpack

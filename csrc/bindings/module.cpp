@@ -13,24 +13,24 @@ namespace {
 namespace py = pybind11;
 
 void translate(std::exception_ptr error) {
-    try {
-        if (error) std::rethrow_exception(error);
-    } catch (const srdfast::DeviceError& device_error) {
-        const py::object type = py::module_::import("srdfast.errors").attr("DeviceError");
-        PyErr_SetString(type.ptr(), device_error.what());
-    }
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const srdfast::DeviceError& device_error) {
+    const py::object type = py::module_::import("srdfast.errors").attr("DeviceError");
+    PyErr_SetString(type.ptr(), device_error.what());
+  }
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-    module.doc() = "Native kernels of srdfast: arrays in by DLPack, results into arrays the caller owns.";
-    py::register_exception_translator(translate);
-    module.def("set_num_threads", &srdfast::set_num_threads, py::arg("count"));
-    module.def("get_num_threads", &srdfast::num_threads);
-    module.def("cpu_level", [] { return srdfast::cpu_level(); });
-    module.def("available_cpu_levels", &srdfast::available_cpu_levels);
-    module.attr("compiler") = SRDFAST_COMPILER;
-    module.attr("version") = SRDFAST_VERSION;
-    srdfast::bind_ops(module);
+  module.doc() = "Native kernels of srdfast: arrays in by DLPack, results into arrays the caller owns.";
+  py::register_exception_translator(translate);
+  module.def("set_num_threads", &srdfast::set_num_threads, py::arg("count"));
+  module.def("get_num_threads", &srdfast::num_threads);
+  module.def("cpu_level", [] { return srdfast::cpu_level(); });
+  module.def("available_cpu_levels", &srdfast::available_cpu_levels);
+  module.attr("compiler") = SRDFAST_COMPILER;
+  module.attr("version") = SRDFAST_VERSION;
+  srdfast::bind_ops(module);
 }

@@ -14,12 +14,12 @@ void bind_patches(pybind11::module_& module);
 void bind_purify(pybind11::module_& module);
 
 inline void bind_ops(pybind11::module_& module) {
-    bind_omp(module);
-    bind_lasso(module);
-    bind_lista(module);
-    bind_split(module);
-    bind_patches(module);
-    bind_purify(module);
+  bind_omp(module);
+  bind_lasso(module);
+  bind_lista(module);
+  bind_split(module);
+  bind_patches(module);
+  bind_purify(module);
 }
 
 }  // namespace srdfast

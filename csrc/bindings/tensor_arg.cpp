@@ -11,141 +11,143 @@ constexpr const char* kLegacy = "dltensor";
 
 // Asks for the versioned capsule, which can carry read-only arrays; older producers do not know the argument.
 py::object export_dlpack(const char* name, const py::object& object) {
-    if (!py::hasattr(object, "__dlpack__")) {
-        throw py::type_error(std::string(name) + ": expected a numpy, torch or cupy array, got " +
-                             py::str(py::type::of(object).attr("__name__")).cast<std::string>());
-    }
-    try {
-        return object.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
-    } catch (py::error_already_set& error) {
-        if (!error.matches(PyExc_TypeError)) throw;
-    }
-    return object.attr("__dlpack__")();
+  if (!py::hasattr(object, "__dlpack__")) {
+    throw py::type_error(std::string(name) + ": expected a numpy, torch or cupy array, got " +
+                         py::str(py::type::of(object).attr("__name__")).cast<std::string>());
+  }
+  try {
+    return object.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_TypeError)) throw;
+  }
+  return object.attr("__dlpack__")();
 }
 
 void require_cpu(const char* name, const py::object& object) {
-    if (!py::hasattr(object, "__dlpack_device__")) return;
-    const auto type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
-    if (type != dlpack::kCpu && type != dlpack::kCudaHost) {
-        throw DeviceError(std::string(name) + ": expected an array in CPU memory, got one on DLPack device type " +
-                          std::to_string(type) + "; this build has no GPU kernels, move the array to the CPU");
-    }
+  if (!py::hasattr(object, "__dlpack_device__")) return;
+  const auto type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
+  if (type != dlpack::kCpu && type != dlpack::kCudaHost) {
+    throw DeviceError(std::string(name) +
+                      ": expected an array in CPU memory, got one on DLPack device type " +
+                      std::to_string(type) + "; this build has no GPU kernels, move the array to the CPU");
+  }
 }
 
 template <class Integer>
 std::string bracketed(int rank, const Integer* extents) {
-    std::string text = "[";
-    for (int axis = 0; axis < rank; ++axis) text += (axis ? ", " : "") + std::to_string(extents[axis]);
-    return text + "]";
+  std::string text = "[";
+  for (int axis = 0; axis < rank; ++axis) text += (axis ? ", " : "") + std::to_string(extents[axis]);
+  return text + "]";
 }
 
 // Whether any of the values is NaN or infinite: their exponent bits are all ones.
 bool any_nonfinite(const float* values, std::int64_t count) {
-    bool found = false;
-    for (std::int64_t i = 0; i < count; ++i) {
-        std::uint32_t bits;
-        std::memcpy(&bits, values + i, sizeof(bits));
-        found |= (bits & 0x7f800000u) == 0x7f800000u;
-    }
-    return found;
+  bool found = false;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof(bits));
+    found |= (bits & 0x7f800000u) == 0x7f800000u;
+  }
+  return found;
 }
 
 bool any_nonfinite(const double* values, std::int64_t count) {
-    bool found = false;
-    for (std::int64_t i = 0; i < count; ++i) {
-        std::uint64_t bits;
-        std::memcpy(&bits, values + i, sizeof(bits));
-        found |= (bits & 0x7ff0000000000000ull) == 0x7ff0000000000000ull;
-    }
-    return found;
+  bool found = false;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint64_t bits;
+    std::memcpy(&bits, values + i, sizeof(bits));
+    found |= (bits & 0x7ff0000000000000ull) == 0x7ff0000000000000ull;
+  }
+  return found;
 }
 
 }  // namespace
 
 void expected(const std::string& name, const std::string& wanted, const std::string& got) {
-    throw py::value_error(name + ": expected " + wanted + ", got " + got);
+  throw py::value_error(name + ": expected " + wanted + ", got " + got);
 }
 
 TensorArg::TensorArg(const char* name, const py::object& object) : name_(name) {
-    require_cpu(name, object);
-    capsule_ = export_dlpack(name, object);
-    const char* kind = PyCapsule_GetName(capsule_.ptr());
-    if (kind == nullptr) throw py::error_already_set();
-    void* pointer = PyCapsule_GetPointer(capsule_.ptr(), kind);
-    if (pointer == nullptr) throw py::error_already_set();
-    managed_ = pointer;
-    if (std::strcmp(kind, kVersioned) == 0) {
-        auto* managed = static_cast<dlpack::ManagedTensorVersioned*>(pointer);
-        if (managed->version.major != dlpack::kMajorVersion) {
-            throw py::type_error(std::string(name) + ": its DLPack version is " +
-                                 std::to_string(managed->version.major) + ", this build reads version 1");
-        }
-        tensor_ = &managed->tensor;
-        read_only_ = (managed->flags & dlpack::kReadOnly) != 0;
-        release_ = [](void* held) {
-            auto* tensor = static_cast<dlpack::ManagedTensorVersioned*>(held);
-            if (tensor->deleter) tensor->deleter(tensor);
-        };
-        PyCapsule_SetName(capsule_.ptr(), "used_dltensor_versioned");
-    } else if (std::strcmp(kind, kLegacy) == 0) {
-        auto* managed = static_cast<dlpack::ManagedTensor*>(pointer);
-        tensor_ = &managed->tensor;
-        release_ = [](void* held) {
-            auto* tensor = static_cast<dlpack::ManagedTensor*>(held);
-            if (tensor->deleter) tensor->deleter(tensor);
-        };
-        PyCapsule_SetName(capsule_.ptr(), "used_dltensor");
-    } else {
-        throw py::type_error(std::string(name) + ": __dlpack__ returned an unknown capsule '" + kind + "'");
+  require_cpu(name, object);
+  capsule_ = export_dlpack(name, object);
+  const char* kind = PyCapsule_GetName(capsule_.ptr());
+  if (kind == nullptr) throw py::error_already_set();
+  void* pointer = PyCapsule_GetPointer(capsule_.ptr(), kind);
+  if (pointer == nullptr) throw py::error_already_set();
+  managed_ = pointer;
+  if (std::strcmp(kind, kVersioned) == 0) {
+    auto* managed = static_cast<dlpack::ManagedTensorVersioned*>(pointer);
+    if (managed->version.major != dlpack::kMajorVersion) {
+      throw py::type_error(std::string(name) + ": its DLPack version is " +
+                           std::to_string(managed->version.major) + ", this build reads version 1");
     }
+    tensor_ = &managed->tensor;
+    read_only_ = (managed->flags & dlpack::kReadOnly) != 0;
+    release_ = [](void* held) {
+      auto* tensor = static_cast<dlpack::ManagedTensorVersioned*>(held);
+      if (tensor->deleter) tensor->deleter(tensor);
+    };
+    PyCapsule_SetName(capsule_.ptr(), "used_dltensor_versioned");
+  } else if (std::strcmp(kind, kLegacy) == 0) {
+    auto* managed = static_cast<dlpack::ManagedTensor*>(pointer);
+    tensor_ = &managed->tensor;
+    release_ = [](void* held) {
+      auto* tensor = static_cast<dlpack::ManagedTensor*>(held);
+      if (tensor->deleter) tensor->deleter(tensor);
+    };
+    PyCapsule_SetName(capsule_.ptr(), "used_dltensor");
+  } else {
+    throw py::type_error(std::string(name) + ": __dlpack__ returned an unknown capsule '" + kind + "'");
+  }
 }
 
 TensorArg::~TensorArg() {
-    if (release_) release_(managed_);
+  if (release_) release_(managed_);
 }
 
 std::string TensorArg::dtype() const {
-    const auto& type = tensor_->dtype;
-    std::string base = "type code " + std::to_string(type.code) + " of bits ";
-    if (type.code == dlpack::kInt) base = "int";
-    if (type.code == dlpack::kUInt) base = "uint";
-    if (type.code == dlpack::kFloat) base = "float";
-    if (type.code == dlpack::kBfloat) base = "bfloat";
-    if (type.code == dlpack::kComplex) base = "complex";
-    if (type.code == dlpack::kBool) return "bool";
-    return base + std::to_string(type.bits);
+  const auto& type = tensor_->dtype;
+  std::string base = "type code " + std::to_string(type.code) + " of bits ";
+  if (type.code == dlpack::kInt) base = "int";
+  if (type.code == dlpack::kUInt) base = "uint";
+  if (type.code == dlpack::kFloat) base = "float";
+  if (type.code == dlpack::kBfloat) base = "bfloat";
+  if (type.code == dlpack::kComplex) base = "complex";
+  if (type.code == dlpack::kBool) return "bool";
+  return base + std::to_string(type.bits);
 }
 
 std::string TensorArg::shape() const { return bracketed(tensor_->rank, tensor_->shape); }
 
 bool TensorArg::is_contiguous() const {
-    if (tensor_->strides == nullptr) return true;
-    std::int64_t stride = 1;
-    for (int axis = tensor_->rank - 1; axis >= 0; --axis) {
-        if (extent(axis) == 0) return true;
-        if (extent(axis) != 1 && tensor_->strides[axis] != stride) return false;
-        stride *= extent(axis);
-    }
-    return true;
+  if (tensor_->strides == nullptr) return true;
+  std::int64_t stride = 1;
+  for (int axis = tensor_->rank - 1; axis >= 0; --axis) {
+    if (extent(axis) == 0) return true;
+    if (extent(axis) != 1 && tensor_->strides[axis] != stride) return false;
+    stride *= extent(axis);
+  }
+  return true;
 }
 
 void TensorArg::check(const char* dtype_wanted, int rank, const char* shape_words, bool written) const {
-    if (dtype() != dtype_wanted || tensor_->dtype.lanes != 1) {
-        throw py::type_error(std::string(name_) + ": expected " + dtype_wanted + ", got " + dtype());
-    }
-    if (tensor_->rank != rank) expected(name_, std::string("shape ") + shape_words, "shape " + shape());
-    if (!is_contiguous()) expected(name_, "a contiguous array", "strides " + bracketed(rank, tensor_->strides));
-    if (written && read_only_) expected(name_, "a writable array", "a read-only one");
+  if (dtype() != dtype_wanted || tensor_->dtype.lanes != 1) {
+    throw py::type_error(std::string(name_) + ": expected " + dtype_wanted + ", got " + dtype());
+  }
+  if (tensor_->rank != rank) expected(name_, std::string("shape ") + shape_words, "shape " + shape());
+  if (!is_contiguous()) expected(name_, "a contiguous array", "strides " + bracketed(rank, tensor_->strides));
+  if (written && read_only_) expected(name_, "a writable array", "a read-only one");
 }
 
 template <class T, int Rank>
 void require_finite(const TensorArg& arg, const View<T, Rank>& view) {
-    if (!any_nonfinite(view.data, view.size())) return;
-    for (std::int64_t i = 0; i < view.extent(0); ++i) {
-        if (!any_nonfinite(view.slice(i), view.slice_size())) continue;
-        expected(arg.name(), "finite values", "NaN or infinity in entry " + std::to_string(i) +
-                                                  " of the first axis; clean it, or pass nonfinite=\"zero\"");
-    }
+  if (!any_nonfinite(view.data, view.size())) return;
+  for (std::int64_t i = 0; i < view.extent(0); ++i) {
+    if (!any_nonfinite(view.slice(i), view.slice_size())) continue;
+    expected(arg.name(), "finite values",
+             "NaN or infinity in entry " + std::to_string(i) +
+                 " of the first axis; clean it, or pass nonfinite=\"zero\"");
+  }
 }
 
 template void require_finite(const TensorArg&, const View<const float, 2>&);
@@ -156,25 +158,27 @@ template void require_finite(const TensorArg&, const View<const double, 3>&);
 template void require_finite(const TensorArg&, const View<const double, 4>&);
 
 void require_extent(const TensorArg& arg, int axis, std::int64_t size, const char* why) {
-    if (arg.extent(axis) == size) return;
-    expected(arg.name(), std::to_string(size) + " along axis " + std::to_string(axis) + " (" + why + ")",
-             "shape " + arg.shape());
+  if (arg.extent(axis) == size) return;
+  expected(arg.name(), std::to_string(size) + " along axis " + std::to_string(axis) + " (" + why + ")",
+           "shape " + arg.shape());
 }
 
 IndexArg::IndexArg(const py::object& object, std::int64_t batch, std::int64_t dictionaries) {
-    if (object.is_none()) {
-        if (dictionaries == 1) return;
-        expected("index", "the dictionary of each signal, since there are " + std::to_string(dictionaries) +
-                              " dictionaries", "None");
-    }
-    arg_.emplace("index", object);
-    view_ = arg_->view<const std::int64_t, 1>("[batch]");
-    require_extent(*arg_, 0, batch, "one entry per signal");
-    for (std::int64_t i = 0; i < batch; ++i) {
-        if (view_.data[i] >= 0 && view_.data[i] < dictionaries) continue;
-        expected("index", "values from 0 to " + std::to_string(dictionaries - 1),
-                 std::to_string(view_.data[i]) + " at position " + std::to_string(i));
-    }
+  if (object.is_none()) {
+    if (dictionaries == 1) return;
+    expected(
+        "index",
+        "the dictionary of each signal, since there are " + std::to_string(dictionaries) + " dictionaries",
+        "None");
+  }
+  arg_.emplace("index", object);
+  view_ = arg_->view<const std::int64_t, 1>("[batch]");
+  require_extent(*arg_, 0, batch, "one entry per signal");
+  for (std::int64_t i = 0; i < batch; ++i) {
+    if (view_.data[i] >= 0 && view_.data[i] < dictionaries) continue;
+    expected("index", "values from 0 to " + std::to_string(dictionaries - 1),
+             std::to_string(view_.data[i]) + " at position " + std::to_string(i));
+  }
 }
 
 }  // namespace srdfast

@@ -18,53 +18,54 @@ namespace srdfast {
 namespace py = pybind11;
 
 struct DeviceError : std::runtime_error {
-    using std::runtime_error::runtime_error;
+  using std::runtime_error::runtime_error;
 };
 
 // Raises ValueError "name: expected ..., got ...".
 [[noreturn]] void expected(const std::string& name, const std::string& wanted, const std::string& got);
 
 class TensorArg {
-public:
-    // Takes any object with __dlpack__. Throws TypeError when it has none, DeviceError when it is not on the CPU.
-    TensorArg(const char* name, const py::object& object);
-    ~TensorArg();
-    TensorArg(const TensorArg&) = delete;
-    TensorArg& operator=(const TensorArg&) = delete;
+ public:
+  // Takes any object with __dlpack__. Throws TypeError when it has none, DeviceError when it is not on the
+  // CPU.
+  TensorArg(const char* name, const py::object& object);
+  ~TensorArg();
+  TensorArg(const TensorArg&) = delete;
+  TensorArg& operator=(const TensorArg&) = delete;
 
-    const char* name() const { return name_; }
-    std::int64_t extent(int axis) const { return tensor_->shape[axis]; }
-    std::string dtype() const;
-    std::string shape() const;
+  const char* name() const { return name_; }
+  std::int64_t extent(int axis) const { return tensor_->shape[axis]; }
+  std::string dtype() const;
+  std::string shape() const;
 
-    // A contiguous view. `shape_words` names the dimensions for the error: "[batch, features]".
-    template <class T, int Rank>
-    View<T, Rank> view(const char* shape_words) const {
-        check(dtype_name<T>(), Rank, shape_words, !std::is_const_v<T>);
-        View<T, Rank> result;
-        result.data = reinterpret_cast<T*>(static_cast<char*>(tensor_->data) + tensor_->byte_offset);
-        for (int axis = 0; axis < Rank; ++axis) result.extents[axis] = extent(axis);
-        return result;
-    }
+  // A contiguous view. `shape_words` names the dimensions for the error: "[batch, features]".
+  template <class T, int Rank>
+  View<T, Rank> view(const char* shape_words) const {
+    check(dtype_name<T>(), Rank, shape_words, !std::is_const_v<T>);
+    View<T, Rank> result;
+    result.data = reinterpret_cast<T*>(static_cast<char*>(tensor_->data) + tensor_->byte_offset);
+    for (int axis = 0; axis < Rank; ++axis) result.extents[axis] = extent(axis);
+    return result;
+  }
 
-private:
-    template <class T>
-    static const char* dtype_name() {
-        using Value = std::remove_const_t<T>;
-        if constexpr (std::is_same_v<Value, float>) return "float32";
-        if constexpr (std::is_same_v<Value, double>) return "float64";
-        if constexpr (std::is_same_v<Value, std::int32_t>) return "int32";
-        if constexpr (std::is_same_v<Value, std::int64_t>) return "int64";
-    }
-    void check(const char* dtype, int rank, const char* shape_words, bool written) const;
-    bool is_contiguous() const;
+ private:
+  template <class T>
+  static const char* dtype_name() {
+    using Value = std::remove_const_t<T>;
+    if constexpr (std::is_same_v<Value, float>) return "float32";
+    if constexpr (std::is_same_v<Value, double>) return "float64";
+    if constexpr (std::is_same_v<Value, std::int32_t>) return "int32";
+    if constexpr (std::is_same_v<Value, std::int64_t>) return "int64";
+  }
+  void check(const char* dtype, int rank, const char* shape_words, bool written) const;
+  bool is_contiguous() const;
 
-    const char* name_;
-    py::object capsule_;
-    dlpack::Tensor* tensor_ = nullptr;
-    bool read_only_ = false;
-    void (*release_)(void*) = nullptr;
-    void* managed_ = nullptr;
+  const char* name_;
+  py::object capsule_;
+  dlpack::Tensor* tensor_ = nullptr;
+  bool read_only_ = false;
+  void (*release_)(void*) = nullptr;
+  void* managed_ = nullptr;
 };
 
 // Raises ValueError unless every entry is finite: "name: ... row 3 ...".
@@ -76,21 +77,21 @@ void require_extent(const TensorArg& arg, int axis, std::int64_t size, const cha
 
 // The optional dictionary index of each signal: int64 [batch] in [0, dictionaries).
 class IndexArg {
-public:
-    IndexArg(const py::object& object, std::int64_t batch, std::int64_t dictionaries);
-    View<const std::int64_t, 1> view() const { return view_; }
+ public:
+  IndexArg(const py::object& object, std::int64_t batch, std::int64_t dictionaries);
+  View<const std::int64_t, 1> view() const { return view_; }
 
-private:
-    std::optional<TensorArg> arg_;
-    View<const std::int64_t, 1> view_;
+ private:
+  std::optional<TensorArg> arg_;
+  View<const std::int64_t, 1> view_;
 };
 
 // Calls function(float{}) or function(double{}) by the dtype of `arg`.
 template <class Function>
 void dispatch_float(const TensorArg& arg, const Function& function) {
-    if (arg.dtype() == "float32") return function(float{});
-    if (arg.dtype() == "float64") return function(double{});
-    throw py::type_error(std::string(arg.name()) + ": expected float32 or float64, got " + arg.dtype());
+  if (arg.dtype() == "float32") return function(float{});
+  if (arg.dtype() == "float64") return function(double{});
+  throw py::type_error(std::string(arg.name()) + ": expected float32 or float64, got " + arg.dtype());
 }
 
 }  // namespace srdfast

@@ -14,26 +14,26 @@ namespace {
 using Key = std::tuple<std::string, std::string, std::string>;  // operator, dtype, level
 
 std::map<Key, AnyKernel>& kernels() {
-    static std::map<Key, AnyKernel> table;
-    return table;
+  static std::map<Key, AnyKernel> table;
+  return table;
 }
 
 std::string text(const Key& key) {
-    return std::get<0>(key) + " for " + std::get<1>(key) + " at CPU level " + std::get<2>(key);
+  return std::get<0>(key) + " for " + std::get<1>(key) + " at CPU level " + std::get<2>(key);
 }
 
 }  // namespace
 
 void register_kernel(const char* name, const char* dtype, const char* level, AnyKernel kernel) {
-    const Key key{name, dtype, level};
-    if (!kernels().emplace(key, kernel).second) throw std::logic_error("registered twice: " + text(key));
+  const Key key{name, dtype, level};
+  if (!kernels().emplace(key, kernel).second) throw std::logic_error("registered twice: " + text(key));
 }
 
 AnyKernel find_kernel(const char* name, const char* dtype) {
-    const Key key{name, dtype, cpu_level()};
-    const auto found = kernels().find(key);
-    if (found == kernels().end()) throw std::logic_error("not in this build: " + text(key));
-    return found->second;
+  const Key key{name, dtype, cpu_level()};
+  const auto found = kernels().find(key);
+  if (found == kernels().end()) throw std::logic_error("not in this build: " + text(key));
+  return found->second;
 }
 
 }  // namespace srdfast

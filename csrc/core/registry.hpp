@@ -18,11 +18,11 @@ template <class T>
 struct DTypeName;
 template <>
 struct DTypeName<float> {
-    static constexpr const char* value = "float32";
+  static constexpr const char* value = "float32";
 };
 template <>
 struct DTypeName<double> {
-    static constexpr const char* value = "float64";
+  static constexpr const char* value = "float64";
 };
 
 // Throws std::logic_error when the same kernel is registered twice.
@@ -34,18 +34,17 @@ AnyKernel find_kernel(const char* name, const char* dtype);
 // Registers a kernel of the CPU level that the including file is compiled for.
 template <class Problem>
 struct Registration {
-    SRDFAST_INLINE explicit Registration(Kernel<Problem> kernel) {
-        register_kernel(Problem::name, Problem::dtype, SRDFAST_STRINGIFY(SRDFAST_LEVEL),
-                        reinterpret_cast<AnyKernel>(kernel));
-    }
+  SRDFAST_INLINE explicit Registration(Kernel<Problem> kernel) {
+    register_kernel(Problem::name, Problem::dtype, SRDFAST_STRINGIFY(SRDFAST_LEVEL),
+                    reinterpret_cast<AnyKernel>(kernel));
+  }
 };
 
 // Runs the kernel for this problem at the CPU level in use.
 template <class Problem>
 void run_kernel(const Problem& problem) {
-    static const auto kernel =
-        reinterpret_cast<Kernel<Problem>>(find_kernel(Problem::name, Problem::dtype));
-    kernel(problem);
+  static const auto kernel = reinterpret_cast<Kernel<Problem>>(find_kernel(Problem::name, Problem::dtype));
+  kernel(problem);
 }
 
 }  // namespace srdfast

@@ -8,17 +8,17 @@ namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
 struct PatchAxis {
-    int length;  // of the image along this axis, at least `patch`
-    int patch;
-    int stride;  // from 1 to `patch`, so that patches cover every pixel
+  int length;  // of the image along this axis, at least `patch`
+  int patch;
+  int stride;  // from 1 to `patch`, so that patches cover every pixel
 
-    SRDFAST_INLINE int count() const { return (length - patch + stride - 1) / stride + 1; }
+  SRDFAST_INLINE int count() const { return (length - patch + stride - 1) / stride + 1; }
 
-    // First pixel of patch i.
-    SRDFAST_INLINE int position(int i) const {
-        const int last = length - patch;
-        return i * stride < last ? i * stride : last;
-    }
+  // First pixel of patch i.
+  SRDFAST_INLINE int position(int i) const {
+    const int last = length - patch;
+    return i * stride < last ? i * stride : last;
+  }
 };
 
 }  // namespace SRDFAST_LEVEL

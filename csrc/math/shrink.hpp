@@ -9,14 +9,14 @@ inline namespace SRDFAST_LEVEL {
 
 template <class T>
 SRDFAST_INLINE T absolute(T value) {
-    return value < 0 ? -value : value;
+  return value < 0 ? -value : value;
 }
 
 template <class T>
 SRDFAST_INLINE T shrink(T value, T threshold) {
-    const T above = value - threshold;
-    const T below = value + threshold;
-    return (above > 0 ? above : T(0)) + (below < 0 ? below : T(0));
+  const T above = value - threshold;
+  const T below = value + threshold;
+  return (above > 0 ? above : T(0)) + (below < 0 ? below : T(0));
 }
 
 }  // namespace SRDFAST_LEVEL

@@ -69,10 +69,15 @@ class LearnedDictionaries(nn.Module):
         parts = (self.synthesis, bank.coder, self.analysis, self.thresholds.relu())
         return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Copies of synthesis atoms, analysis atoms and thresholds."""
+        tensors = (self.synthesis, self.analysis, self.thresholds.relu())
+        synthesis, analysis, thresholds = (tensor.detach().cpu().numpy().copy() for tensor in tensors)
+        return synthesis, analysis, thresholds
+
     def trained(self) -> SRDBank:
         """The bank with what was learned."""
-        arrays = (self.synthesis, self.analysis, self.thresholds.relu())
-        synthesis, analysis, thresholds = (array.detach().cpu().numpy().copy() for array in arrays)
+        synthesis, analysis, thresholds = self.arrays()
         return replace(self.bank, synthesis=synthesis, analysis=analysis, thresholds=thresholds)
 
 
@@ -101,7 +106,8 @@ def run(context: Context) -> None:
     if context.config.refine:
         classifier = context.network("baseline").requires_grad_(False)
         pairs = _attacked_pairs(context, classifier, encoder, bank)
-        everywhere = _train(context, "global", _lista_start(everywhere, context), classifier, pairs, chosen=False)
+        start = _lista_start(everywhere, context)
+        everywhere = _train(context, "global", start, classifier, pairs, chosen=False)
         bank = _train(context, "clusters", _copies(everywhere, bank), classifier, pairs, chosen=True)
     size = context.train.images.shape[-1]
     for name, result in (("purifier", bank), ("global", everywhere)):
@@ -128,11 +134,11 @@ def _lista_start(bank: SRDBank, context: Context) -> SRDBank:
 
 def _copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
     """The one dictionary of `everywhere` in every cluster of `bank`."""
-    parts = {
-        name: np.repeat(getattr(everywhere, name), bank.clusters, axis=0)
-        for name in ("synthesis", "analysis", "thresholds")
-    }
-    return replace(bank, coder=everywhere.coder, **parts)
+    parts = LearnedDictionaries(everywhere).arrays()
+    synthesis, analysis, thresholds = (np.repeat(part, bank.clusters, axis=0) for part in parts)
+    return replace(
+        bank, coder=everywhere.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
+    )
 
 
 def _attacked_pairs(context: Context, classifier: ResNet, encoder: ResNet, bank: SRDBank) -> Pairs:
@@ -155,11 +161,15 @@ def _attack_and_choose(
     attacked = torch.empty_like(images)
     for start, name in _attack_plan(len(rows), config.seed):
         inputs = images[start].to(device).float() / 255
-        options = {"epsilon": config.epsilon, **({"seed": config.seed} if name == "pgd" else {})}
+        options: dict[str, Any] = {
+            "epsilon": config.epsilon,
+            "progress": context.progress,
+            "description": name,
+        }
+        if name == "pgd":
+            options["seed"] = config.seed
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-            found = attack_batches(
-                ATTACKS[name], classifier, inputs, labels[start], progress=context.progress, description=name, **options
-            )
+            found = attack_batches(ATTACKS[name], classifier, inputs, labels[start], **options)
         attacked[start] = (found * 255).round().to(torch.uint8).cpu()
     nearest = NearestCluster(bank.gaussians)
     return {
@@ -184,14 +194,14 @@ def _attack_plan(count: int, seed: int) -> list[tuple[Tensor, str]]:
 @torch.no_grad()
 def _latents(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarray:
     """Latents float32 [n, latent] of uint8 images."""
-    parts = [encoder.latents(part.to(device).float() / 255).float().cpu() for part in images.split(IMAGES_TOGETHER)]
-    return torch.cat(parts).numpy()
+    parts = (part.to(device).float() / 255 for part in images.split(IMAGES_TOGETHER))
+    return torch.cat([encoder.latents(part).float().cpu() for part in parts]).numpy()
 
 
 def _train(
     context: Context, name: str, bank: SRDBank, classifier: ResNet, pairs: Pairs, chosen: bool
 ) -> SRDBank:
-    """Trains the dictionaries of `bank`; `chosen`: each image in its robust cluster's, else all in the first."""
+    """Trains the dictionaries of `bank`, with `chosen` each on the images of its cluster."""
     result = context.path("refine", f"{name}-bank.safetensors")
     if result.is_file():
         return SRDBank.load(result)
@@ -233,7 +243,7 @@ def _task_loss(classifier: ResNet, pairs: Pairs, chosen: bool) -> Loss:
         spared = torch.rand(len(batch.rows), generator=batch.generator) < CLEAN_SHARE
         mirrored = torch.rand(len(batch.rows), generator=batch.generator) < 0.5
         inputs, clusters = _inputs(pairs, batch.rows.cpu().numpy(), spared.numpy())
-        noisy = torch.where(spared[:, None, None, None].to(batch.images.device), batch.images, inputs.to(batch.images))
+        noisy = torch.where(_per_image(spared, batch.images), batch.images, inputs.to(batch.images))
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
         with torch.autocast(noisy.device.type, enabled=False):
             purified = module(noisy, torch.from_numpy(clusters).to(noisy.device) if chosen else None)
@@ -271,14 +281,19 @@ def _validation(
 
 
 def _inputs(pairs: Pairs, rows: np.ndarray, spared: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """Attacked images of these rows, float [n, ...] in [0, 1], and clusters: the clean image's where spared."""
+    """Attacked images of these rows, float in [0, 1], and clusters: the clean image's where spared."""
     places = np.searchsorted(pairs.rows, rows)
     clusters = np.where(spared, pairs.clean_clusters[places], pairs.attacked_clusters[places])
     return torch.from_numpy(pairs.attacked[places]).float() / 255, clusters
 
 
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
-    return torch.where(mirrored[:, None, None, None].to(images.device), images.flip(3), images).contiguous()
+    return torch.where(_per_image(mirrored, images), images.flip(3), images).contiguous()
+
+
+def _per_image(marks: Tensor, images: Tensor) -> Tensor:
+    """Booleans [batch] that broadcast against images [batch, channels, height, width]."""
+    return marks[:, None, None, None].to(images.device)
 
 
 STAGE = Stage("refine", needs=("baseline", "robust", "dictionaries"), settings=settings, run=run)

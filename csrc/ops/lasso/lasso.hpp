@@ -21,24 +21,24 @@ namespace srdfast {
 
 template <class T>
 struct LassoSettings {
-    T penalty;
-    T gap_tolerance;  // stop when the gap is not above this share of the objective at z = 0, 1/2 |x|^2
-    int max_sweeps;   // give up after so many passes over the atoms; the gap then tells how far it got
+  T penalty;
+  T gap_tolerance;  // stop when the gap is not above this share of the objective at z = 0, 1/2 |x|^2
+  int max_sweeps;   // give up after so many passes over the atoms; the gap then tells how far it got
 };
 
 template <class T>
 struct LassoProblem {
-    static constexpr const char* name = "lasso";
-    static constexpr const char* dtype = DTypeName<T>::value;
+  static constexpr const char* name = "lasso";
+  static constexpr const char* dtype = DTypeName<T>::value;
 
-    View<const T, 2> signals;           // [batch, features]
-    View<const T, 3> dictionary;        // [dictionaries, atoms, features]
-    View<const std::int64_t, 1> index;  // [batch], or no data when there is one dictionary
-    LassoSettings<T> settings;
+  View<const T, 2> signals;           // [batch, features]
+  View<const T, 3> dictionary;        // [dictionaries, atoms, features]
+  View<const std::int64_t, 1> index;  // [batch], or no data when there is one dictionary
+  LassoSettings<T> settings;
 
-    // outputs
-    View<T, 2> values;  // [batch, atoms]
-    View<T, 1> gap;     // [batch]
+  // outputs
+  View<T, 2> values;  // [batch, atoms]
+  View<T, 1> gap;     // [batch]
 };
 
 inline namespace SRDFAST_LEVEL {
@@ -46,120 +46,123 @@ inline namespace SRDFAST_LEVEL {
 // One signal in one dictionary.
 template <class T>
 struct LassoInput {
-    int atoms, features;
-    const T* signal;      // [features]
-    const T* dictionary;  // [atoms, features]
-    const T* transposed;  // [features, atoms]
-    const T* gram;        // [atoms, atoms]
+  int atoms, features;
+  const T* signal;      // [features]
+  const T* dictionary;  // [atoms, features]
+  const T* transposed;  // [features, atoms]
+  const T* gram;        // [atoms, atoms]
 };
 
 // One pass of coordinate descent over all atoms, or over the support only.
 // Returns the largest move, in units of the reconstruction: max_a |delta_a| |d_a|.
 template <class Team, class T>
-SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T>& in, T penalty, bool support_only, T* gradient,
-                             T* codes) {
-    T largest = 0;
-    for (int a = 0; a < in.atoms; ++a) {
-        const T old = codes[a];
-        if (old == 0 && (support_only || absolute(gradient[a]) <= penalty)) continue;
-        const T* row = in.gram + static_cast<long>(a) * in.atoms;
-        if (!(row[a] > 0)) continue;  // a zero atom
-        const T updated = shrink(gradient[a] + row[a] * old, penalty) / row[a];
-        const T delta = updated - old;
-        if (delta == 0) continue;
-        team.sync();  // everyone has read codes and gradient of this atom
-        team.for_each(in.atoms, [=](int b) { gradient[b] -= delta * row[b]; });
-        team.once([=] { codes[a] = updated; });
-        team.sync();
-        const T move = absolute(delta) * __builtin_sqrt(row[a]);
-        largest = move > largest ? move : largest;
-    }
-    return largest;
+SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T>& in, T penalty, bool support_only,
+                             T* gradient, T* codes) {
+  T largest = 0;
+  for (int a = 0; a < in.atoms; ++a) {
+    const T old = codes[a];
+    if (old == 0 && (support_only || absolute(gradient[a]) <= penalty)) continue;
+    const T* row = in.gram + static_cast<long>(a) * in.atoms;
+    if (!(row[a] > 0)) continue;  // a zero atom
+    const T updated = shrink(gradient[a] + row[a] * old, penalty) / row[a];
+    const T delta = updated - old;
+    if (delta == 0) continue;
+    team.sync();  // everyone has read codes and gradient of this atom
+    team.for_each(in.atoms, [=](int b) { gradient[b] -= delta * row[b]; });
+    team.once([=] { codes[a] = updated; });
+    team.sync();
+    const T move = absolute(delta) * __builtin_sqrt(row[a]);
+    largest = move > largest ? move : largest;
+  }
+  return largest;
 }
 
-// residual [features] = x - zD and gradient [atoms] = D residual, from the signal itself; returns |residual|^2.
+// residual [features] = x - zD and gradient [atoms] = D residual, from the signal itself; returns
+// |residual|^2.
 template <class Team, class T>
-SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const T* codes, T* residual, T* gradient) {
-    team.for_each(in.features, [=](int f) { residual[f] = in.signal[f]; });
-    for (int a = 0; a < in.atoms; ++a) {
-        const T code = codes[a];
-        if (code == 0) continue;
-        const T* atom = in.dictionary + static_cast<long>(a) * in.features;
-        team.for_each(in.features, [=](int f) { residual[f] -= code * atom[f]; });
-    }
-    team.for_each(in.atoms, [=](int a) { gradient[a] = 0; });
-    team.sync();
-    for (int f = 0; f < in.features; ++f) {
-        const T value = residual[f];
-        const T* row = in.transposed + static_cast<long>(f) * in.atoms;
-        team.for_each(in.atoms, [=](int a) { gradient[a] += value * row[a]; });
-    }
-    team.sync();
-    return team.template sum<T>(in.features, [=](int f) { return residual[f] * residual[f]; });
+SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const T* codes, T* residual,
+                               T* gradient) {
+  team.for_each(in.features, [=](int f) { residual[f] = in.signal[f]; });
+  for (int a = 0; a < in.atoms; ++a) {
+    const T code = codes[a];
+    if (code == 0) continue;
+    const T* atom = in.dictionary + static_cast<long>(a) * in.features;
+    team.for_each(in.features, [=](int f) { residual[f] -= code * atom[f]; });
+  }
+  team.for_each(in.atoms, [=](int a) { gradient[a] = 0; });
+  team.sync();
+  for (int f = 0; f < in.features; ++f) {
+    const T value = residual[f];
+    const T* row = in.transposed + static_cast<long>(f) * in.atoms;
+    team.for_each(in.atoms, [=](int a) { gradient[a] += value * row[a]; });
+  }
+  team.sync();
+  return team.template sum<T>(in.features, [=](int f) { return residual[f] * residual[f]; });
 }
 
 // Solves for one signal from codes = 0 and returns the duality gap reached.
-//   gradient [atoms] = D x on entry; residual [features] and gradient are overwritten; codes [atoms] is the answer.
+//   gradient [atoms] = D x on entry; residual [features] and gradient are overwritten; codes [atoms] is the
+//   answer.
 template <class Team, class T>
-SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings, const LassoInput<T>& in, T* gradient,
-                             T* residual, T* codes) {
-    const T energy = team.template sum<T>(in.features, [=](int f) { return in.signal[f] * in.signal[f]; });
-    const T target = settings.gap_tolerance * energy / 2;
-    const T still = kEpsilon<T> * __builtin_sqrt(energy);  // a smaller move is rounding
-    team.for_each(in.atoms, [=](int a) { codes[a] = 0; });
-    team.sync();
+SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings, const LassoInput<T>& in,
+                             T* gradient, T* residual, T* codes) {
+  const T energy = team.template sum<T>(in.features, [=](int f) { return in.signal[f] * in.signal[f]; });
+  const T target = settings.gap_tolerance * energy / 2;
+  const T still = kEpsilon<T> * __builtin_sqrt(energy);  // a smaller move is rounding
+  team.for_each(in.atoms, [=](int a) { codes[a] = 0; });
+  team.sync();
 
-    T gap = duality_gap(team, in.atoms, gradient, codes, energy, settings.penalty);
-    int sweeps = 0;
-    T settled = T(0.1) * __builtin_sqrt(energy);  // a round on the support ends when moves are below this
-    while (gap > target && sweeps < settings.max_sweeps) {
-        const T first = lasso_sweep(team, in, settings.penalty, false, gradient, codes);
-        ++sweeps;
-        settled = T(0.1) * (first < settled ? first : settled);
-        T move = first;
-        while (move > settled && move > still && sweeps < settings.max_sweeps) {
-            move = lasso_sweep(team, in, settings.penalty, true, gradient, codes);
-            ++sweeps;
-        }
-        const T residual_energy = lasso_refresh(team, in, codes, residual, gradient);
-        gap = duality_gap(team, in.atoms, gradient, codes, residual_energy, settings.penalty);
-        if (first <= still) break;  // nothing moves any more: the precision of T is reached
+  T gap = duality_gap(team, in.atoms, gradient, codes, energy, settings.penalty);
+  int sweeps = 0;
+  T settled = T(0.1) * __builtin_sqrt(energy);  // a round on the support ends when moves are below this
+  while (gap > target && sweeps < settings.max_sweeps) {
+    const T first = lasso_sweep(team, in, settings.penalty, false, gradient, codes);
+    ++sweeps;
+    settled = T(0.1) * (first < settled ? first : settled);
+    T move = first;
+    while (move > settled && move > still && sweeps < settings.max_sweeps) {
+      move = lasso_sweep(team, in, settings.penalty, true, gradient, codes);
+      ++sweeps;
     }
-    return gap;
+    const T residual_energy = lasso_refresh(team, in, codes, residual, gradient);
+    gap = duality_gap(team, in.atoms, gradient, codes, residual_energy, settings.penalty);
+    if (first <= still) break;  // nothing moves any more: the precision of T is reached
+  }
+  return gap;
 }
 
 // Codes tiles of signals, one tile at a time, on the calling thread.
 template <class T>
 class LassoCoder {
-public:
-    LassoCoder(const LassoSettings<T>& settings, int atoms, int features)
-        : settings_(settings),
-          atoms_(atoms),
-          features_(features),
-          gradients_(static_cast<std::int64_t>(kTile) * atoms),
-          residual_(features) {}
+ public:
+  LassoCoder(const LassoSettings<T>& settings, int atoms, int features)
+      : settings_(settings),
+        atoms_(atoms),
+        features_(features),
+        gradients_(static_cast<std::int64_t>(kTile) * atoms),
+        residual_(features) {}
 
-    // signals [kTile, features]; transposed [features, atoms]
-    SRDFAST_INLINE void begin_tile(const T* signals, const T* transposed) {
-        signals_ = signals;
-        transposed_ = transposed;
-        tile_product(features_, atoms_, signals, features_, transposed, gradients_.data());
-    }
+  // signals [kTile, features]; transposed [features, atoms]
+  SRDFAST_INLINE void begin_tile(const T* signals, const T* transposed) {
+    signals_ = signals;
+    transposed_ = transposed;
+    tile_product(features_, atoms_, signals, features_, transposed, gradients_.data());
+  }
 
-    // Codes signal `row` of the tile; codes has `atoms` entries. Returns the duality gap.
-    SRDFAST_INLINE T solve(int row, const T* dictionary, const T* gram, T* codes) {
-        const LassoInput<T> in{atoms_, features_, signals_ + static_cast<long>(row) * features_, dictionary,
-                               transposed_, gram};
-        T* gradient = gradients_.data() + static_cast<long>(row) * atoms_;
-        return lasso_solve(SerialTeam{}, settings_, in, gradient, residual_.data(), codes);
-    }
+  // Codes signal `row` of the tile; codes has `atoms` entries. Returns the duality gap.
+  SRDFAST_INLINE T solve(int row, const T* dictionary, const T* gram, T* codes) {
+    const LassoInput<T> in{atoms_,     features_,   signals_ + static_cast<long>(row) * features_,
+                           dictionary, transposed_, gram};
+    T* gradient = gradients_.data() + static_cast<long>(row) * atoms_;
+    return lasso_solve(SerialTeam{}, settings_, in, gradient, residual_.data(), codes);
+  }
 
-private:
-    LassoSettings<T> settings_;
-    int atoms_, features_;
-    const T* signals_ = nullptr;
-    const T* transposed_ = nullptr;
-    Scratch<T> gradients_, residual_;
+ private:
+  LassoSettings<T> settings_;
+  int atoms_, features_;
+  const T* signals_ = nullptr;
+  const T* transposed_ = nullptr;
+  Scratch<T> gradients_, residual_;
 };
 
 }  // namespace SRDFAST_LEVEL

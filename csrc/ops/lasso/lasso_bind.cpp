@@ -8,33 +8,33 @@ namespace {
 
 void lasso(const py::object& signals, const py::object& dictionary, const py::object& index, double penalty,
            double gap_tolerance, int max_sweeps, const py::object& values, const py::object& gap) {
-    const TensorArg signals_arg("signals", signals), dictionary_arg("dictionary", dictionary);
-    const TensorArg values_arg("values", values), gap_arg("gap", gap);
-    dispatch_float(signals_arg, [&](auto zero) {
-        using T = decltype(zero);
-        LassoProblem<T> problem;
-        problem.signals = signals_arg.view<const T, 2>("[batch, features]");
-        problem.dictionary = dictionary_view<T>(dictionary_arg, problem.signals.extent(1));
-        problem.settings = lasso_settings<T>(penalty, gap_tolerance, max_sweeps);
-        const std::int64_t batch = problem.signals.extent(0);
-        const IndexArg index_arg(index, batch, problem.dictionary.extent(0));
-        problem.index = index_arg.view();
-        problem.values = values_arg.view<T, 2>("[batch, atoms]");
-        problem.gap = gap_arg.view<T, 1>("[batch]");
-        require_extent(values_arg, 0, batch, "one row per signal");
-        require_extent(values_arg, 1, problem.dictionary.extent(1), "one value per atom");
-        require_extent(gap_arg, 0, batch, "one gap per signal");
-        require_finite(signals_arg, problem.signals);
-        const py::gil_scoped_release release;
-        run_kernel(problem);
-    });
+  const TensorArg signals_arg("signals", signals), dictionary_arg("dictionary", dictionary);
+  const TensorArg values_arg("values", values), gap_arg("gap", gap);
+  dispatch_float(signals_arg, [&](auto zero) {
+    using T = decltype(zero);
+    LassoProblem<T> problem;
+    problem.signals = signals_arg.view<const T, 2>("[batch, features]");
+    problem.dictionary = dictionary_view<T>(dictionary_arg, problem.signals.extent(1));
+    problem.settings = lasso_settings<T>(penalty, gap_tolerance, max_sweeps);
+    const std::int64_t batch = problem.signals.extent(0);
+    const IndexArg index_arg(index, batch, problem.dictionary.extent(0));
+    problem.index = index_arg.view();
+    problem.values = values_arg.view<T, 2>("[batch, atoms]");
+    problem.gap = gap_arg.view<T, 1>("[batch]");
+    require_extent(values_arg, 0, batch, "one row per signal");
+    require_extent(values_arg, 1, problem.dictionary.extent(1), "one value per atom");
+    require_extent(gap_arg, 0, batch, "one gap per signal");
+    require_finite(signals_arg, problem.signals);
+    const py::gil_scoped_release release;
+    run_kernel(problem);
+  });
 }
 
 }  // namespace
 
 void bind_lasso(py::module_& module) {
-    module.def("lasso", &lasso, py::arg("signals"), py::arg("dictionary"), py::arg("index"), py::arg("penalty"),
-               py::arg("gap_tolerance"), py::arg("max_sweeps"), py::arg("values"), py::arg("gap"));
+  module.def("lasso", &lasso, py::arg("signals"), py::arg("dictionary"), py::arg("index"), py::arg("penalty"),
+             py::arg("gap_tolerance"), py::arg("max_sweeps"), py::arg("values"), py::arg("gap"));
 }
 
 }  // namespace srdfast

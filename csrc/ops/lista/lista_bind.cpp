@@ -8,36 +8,36 @@ namespace {
 
 void lista(const py::object& signals, const py::object& analysis, const py::object& thresholds,
            const py::object& synthesis, const py::object& index, int steps, const py::object& values) {
-    const TensorArg signals_arg("signals", signals), analysis_arg("analysis", analysis);
-    const TensorArg thresholds_arg("thresholds", thresholds), synthesis_arg("synthesis", synthesis);
-    const TensorArg values_arg("values", values);
-    dispatch_float(signals_arg, [&](auto zero) {
-        using T = decltype(zero);
-        ListaProblem<T> problem;
-        problem.signals = signals_arg.view<const T, 2>("[batch, features]");
-        problem.analysis = dictionary_view<T>(analysis_arg, problem.signals.extent(1));
-        problem.thresholds = thresholds_view(thresholds_arg, problem.analysis);
-        problem.synthesis = dictionary_view<T>(synthesis_arg, problem.signals.extent(1));
-        require_same_shape(synthesis_arg, problem.analysis, "as analysis");
-        require_steps(steps);
-        problem.steps = steps;
-        const std::int64_t batch = problem.signals.extent(0);
-        const IndexArg index_arg(index, batch, problem.analysis.extent(0));
-        problem.index = index_arg.view();
-        problem.values = values_arg.view<T, 2>("[batch, atoms]");
-        require_extent(values_arg, 0, batch, "one row per signal");
-        require_extent(values_arg, 1, problem.analysis.extent(1), "one value per atom");
-        require_finite(signals_arg, problem.signals);
-        const py::gil_scoped_release release;
-        run_kernel(problem);
-    });
+  const TensorArg signals_arg("signals", signals), analysis_arg("analysis", analysis);
+  const TensorArg thresholds_arg("thresholds", thresholds), synthesis_arg("synthesis", synthesis);
+  const TensorArg values_arg("values", values);
+  dispatch_float(signals_arg, [&](auto zero) {
+    using T = decltype(zero);
+    ListaProblem<T> problem;
+    problem.signals = signals_arg.view<const T, 2>("[batch, features]");
+    problem.analysis = dictionary_view<T>(analysis_arg, problem.signals.extent(1));
+    problem.thresholds = thresholds_view(thresholds_arg, problem.analysis);
+    problem.synthesis = dictionary_view<T>(synthesis_arg, problem.signals.extent(1));
+    require_same_shape(synthesis_arg, problem.analysis, "as analysis");
+    require_steps(steps);
+    problem.steps = steps;
+    const std::int64_t batch = problem.signals.extent(0);
+    const IndexArg index_arg(index, batch, problem.analysis.extent(0));
+    problem.index = index_arg.view();
+    problem.values = values_arg.view<T, 2>("[batch, atoms]");
+    require_extent(values_arg, 0, batch, "one row per signal");
+    require_extent(values_arg, 1, problem.analysis.extent(1), "one value per atom");
+    require_finite(signals_arg, problem.signals);
+    const py::gil_scoped_release release;
+    run_kernel(problem);
+  });
 }
 
 }  // namespace
 
 void bind_lista(py::module_& module) {
-    module.def("lista", &lista, py::arg("signals"), py::arg("analysis"), py::arg("thresholds"), py::arg("synthesis"),
-               py::arg("index"), py::arg("steps"), py::arg("values"));
+  module.def("lista", &lista, py::arg("signals"), py::arg("analysis"), py::arg("thresholds"),
+             py::arg("synthesis"), py::arg("index"), py::arg("steps"), py::arg("values"));
 }
 
 }  // namespace srdfast

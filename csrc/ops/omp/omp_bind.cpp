@@ -9,37 +9,37 @@ namespace {
 void omp(const py::object& signals, const py::object& dictionary, const py::object& index, int max_atoms,
          double tolerance, bool residual_selection, const py::object& indices, const py::object& values,
          const py::object& counts) {
-    const TensorArg signals_arg("signals", signals), dictionary_arg("dictionary", dictionary);
-    const TensorArg indices_arg("indices", indices), values_arg("values", values), counts_arg("counts", counts);
-    dispatch_float(signals_arg, [&](auto zero) {
-        using T = decltype(zero);
-        OmpProblem<T> problem;
-        problem.signals = signals_arg.view<const T, 2>("[batch, features]");
-        problem.dictionary = dictionary_view<T>(dictionary_arg, problem.signals.extent(1));
-        problem.settings = omp_settings<T>(max_atoms, tolerance, residual_selection);
-        const std::int64_t batch = problem.signals.extent(0);
-        const IndexArg index_arg(index, batch, problem.dictionary.extent(0));
-        problem.index = index_arg.view();
-        problem.indices = indices_arg.view<std::int32_t, 2>("[batch, max_atoms]");
-        problem.values = values_arg.view<T, 2>("[batch, max_atoms]");
-        problem.counts = counts_arg.view<std::int32_t, 1>("[batch]");
-        for (const TensorArg* output : {&indices_arg, &values_arg}) {
-            require_extent(*output, 0, batch, "one row per signal");
-            require_extent(*output, 1, max_atoms, "max_atoms");
-        }
-        require_extent(counts_arg, 0, batch, "one count per signal");
-        require_finite(signals_arg, problem.signals);
-        const py::gil_scoped_release release;
-        run_kernel(problem);
-    });
+  const TensorArg signals_arg("signals", signals), dictionary_arg("dictionary", dictionary);
+  const TensorArg indices_arg("indices", indices), values_arg("values", values), counts_arg("counts", counts);
+  dispatch_float(signals_arg, [&](auto zero) {
+    using T = decltype(zero);
+    OmpProblem<T> problem;
+    problem.signals = signals_arg.view<const T, 2>("[batch, features]");
+    problem.dictionary = dictionary_view<T>(dictionary_arg, problem.signals.extent(1));
+    problem.settings = omp_settings<T>(max_atoms, tolerance, residual_selection);
+    const std::int64_t batch = problem.signals.extent(0);
+    const IndexArg index_arg(index, batch, problem.dictionary.extent(0));
+    problem.index = index_arg.view();
+    problem.indices = indices_arg.view<std::int32_t, 2>("[batch, max_atoms]");
+    problem.values = values_arg.view<T, 2>("[batch, max_atoms]");
+    problem.counts = counts_arg.view<std::int32_t, 1>("[batch]");
+    for (const TensorArg* output : {&indices_arg, &values_arg}) {
+      require_extent(*output, 0, batch, "one row per signal");
+      require_extent(*output, 1, max_atoms, "max_atoms");
+    }
+    require_extent(counts_arg, 0, batch, "one count per signal");
+    require_finite(signals_arg, problem.signals);
+    const py::gil_scoped_release release;
+    run_kernel(problem);
+  });
 }
 
 }  // namespace
 
 void bind_omp(py::module_& module) {
-    module.def("omp", &omp, py::arg("signals"), py::arg("dictionary"), py::arg("index"), py::arg("max_atoms"),
-               py::arg("tolerance"), py::arg("residual_selection"), py::arg("indices"), py::arg("values"),
-               py::arg("counts"));
+  module.def("omp", &omp, py::arg("signals"), py::arg("dictionary"), py::arg("index"), py::arg("max_atoms"),
+             py::arg("tolerance"), py::arg("residual_selection"), py::arg("indices"), py::arg("values"),
+             py::arg("counts"));
 }
 
 }  // namespace srdfast

@@ -8,31 +8,32 @@ namespace {
 
 template <class T>
 void extract_cpu(const ExtractProblem<T>& problem) {
-    const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
-    const int rows = grid.rows.count(), columns = grid.columns.count();
-    parallel_for(problem.images.extent(0) * rows, 8, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-            const int row = static_cast<int>(i % rows);
-            T* out = problem.patches.slice(i / rows) + static_cast<std::int64_t>(row) * columns * grid.features();
-            for (int column = 0; column < columns; ++column, out += grid.features()) {
-                cut_patch(grid, problem.images.slice(i / rows), row, column, out);
-            }
-        }
-    });
+  const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
+  const int rows = grid.rows.count(), columns = grid.columns.count();
+  parallel_for(problem.images.extent(0) * rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const int row = static_cast<int>(i % rows);
+      T* out = problem.patches.slice(i / rows) + static_cast<std::int64_t>(row) * columns * grid.features();
+      for (int column = 0; column < columns; ++column, out += grid.features()) {
+        cut_patch(grid, problem.images.slice(i / rows), row, column, out);
+      }
+    }
+  });
 }
 
 template <class T>
 void average_cpu(const AverageProblem<T>& problem) {
-    const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
-    const int columns = grid.columns.count();
-    average_by_strips(problem.images, problem.patch, problem.stride, [&] {
-        return [&](std::int64_t image, int row, T* strip) {
-            const T* patch = problem.patches.slice(image) + static_cast<std::int64_t>(row) * columns * grid.features();
-            for (int column = 0; column < columns; ++column, patch += grid.features()) {
-                add_to_strip(grid, patch, column, strip);
-            }
-        };
-    });
+  const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
+  const int columns = grid.columns.count();
+  average_by_strips(problem.images, problem.patch, problem.stride, [&] {
+    return [&](std::int64_t image, int row, T* strip) {
+      const T* patch =
+          problem.patches.slice(image) + static_cast<std::int64_t>(row) * columns * grid.features();
+      for (int column = 0; column < columns; ++column, patch += grid.features()) {
+        add_to_strip(grid, patch, column, strip);
+      }
+    };
+  });
 }
 
 const Registration<ExtractProblem<float>> extract_float(extract_cpu<float>);

@@ -9,38 +9,39 @@ namespace {
 // Every channel of every image is a plane of its own.
 template <class T>
 View<T, 3> planes(const View<T, 4>& images) {
-    return {images.data, {images.extent(0) * images.extent(1), images.extent(2), images.extent(3)}};
+  return {images.data, {images.extent(0) * images.extent(1), images.extent(2), images.extent(3)}};
 }
 
 void split(const py::object& images, double strength, const py::object& low, const py::object& high) {
-    const TensorArg images_arg("images", images), low_arg("low", low), high_arg("high", high);
-    require_setting(std::isfinite(strength) && strength >= 0, "strength", "a finite number of at least 0", strength);
-    dispatch_float(images_arg, [&](auto zero) {
-        using T = decltype(zero);
-        SplitProblem<T> problem;
-        const auto in = images_arg.view<const T, 4>("[batch, channels, height, width]");
-        problem.images = planes(in);
-        problem.low = planes(low_arg.view<T, 4>("[batch, channels, height, width]"));
-        problem.high = planes(high_arg.view<T, 4>("[batch, channels, height, width]"));
-        problem.strength = strength;
-        for (int axis = 0; axis < 4; ++axis) {
-            require_extent(low_arg, axis, in.extent(axis), "as images");
-            require_extent(high_arg, axis, in.extent(axis), "as images");
-        }
-        if (in.extent(2) > (1 << 14) || in.extent(3) > (1 << 14)) {
-            expected("images", "at most 16384 pixels a side", "shape " + images_arg.shape());
-        }
-        require_finite(images_arg, in);
-        if (problem.images.size() == 0) return;
-        const py::gil_scoped_release release;
-        run_kernel(problem);
-    });
+  const TensorArg images_arg("images", images), low_arg("low", low), high_arg("high", high);
+  require_setting(std::isfinite(strength) && strength >= 0, "strength", "a finite number of at least 0",
+                  strength);
+  dispatch_float(images_arg, [&](auto zero) {
+    using T = decltype(zero);
+    SplitProblem<T> problem;
+    const auto in = images_arg.view<const T, 4>("[batch, channels, height, width]");
+    problem.images = planes(in);
+    problem.low = planes(low_arg.view<T, 4>("[batch, channels, height, width]"));
+    problem.high = planes(high_arg.view<T, 4>("[batch, channels, height, width]"));
+    problem.strength = strength;
+    for (int axis = 0; axis < 4; ++axis) {
+      require_extent(low_arg, axis, in.extent(axis), "as images");
+      require_extent(high_arg, axis, in.extent(axis), "as images");
+    }
+    if (in.extent(2) > (1 << 14) || in.extent(3) > (1 << 14)) {
+      expected("images", "at most 16384 pixels a side", "shape " + images_arg.shape());
+    }
+    require_finite(images_arg, in);
+    if (problem.images.size() == 0) return;
+    const py::gil_scoped_release release;
+    run_kernel(problem);
+  });
 }
 
 }  // namespace
 
 void bind_split(py::module_& module) {
-    module.def("split", &split, py::arg("images"), py::arg("strength"), py::arg("low"), py::arg("high"));
+  module.def("split", &split, py::arg("images"), py::arg("strength"), py::arg("low"), py::arg("high"));
 }
 
 }  // namespace srdfast
