@@ -13,7 +13,7 @@ def answers(library, signals, dictionary, max_atoms, threads):
         selection = library.split()[1]
         return (
             lambda: srdfast.omp(signals, dictionary, max_atoms=max_atoms, selection=selection),
-            lambda codes: codes.dense(len(dictionary)),
+            lambda codes: codes.dense(),
         )
     if library == "spams":
         spams = pytest.importorskip("spams")

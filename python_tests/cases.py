@@ -43,7 +43,7 @@ CODER_IDS = [coder.__name__ for coder in CODERS]
 
 
 def bank(rng, coder=None, latent=8, clusters=4, atoms=20, patch=4, stride=2, classes=("cat", "dog")):
-    """A random SRDBank of `clusters` dictionaries for 4x4x3 patches; cluster c belongs to class c % classes."""
+    """A random SRDBank of `clusters` dictionaries for 4x4x3 patches; cluster c is of class c % classes."""
     coder = srdfast.LISTA(steps=2) if coder is None else coder
     features = 3 * patch * patch
     synthesis = problem(rng, atoms=atoms, features=features, dictionaries=clusters)[1]

@@ -54,8 +54,8 @@ def test_codes_of_tensors_are_dense_and_reconstructed_as_tensors(rng):
     torch = pytest.importorskip("torch")
     signals, dictionary = map(torch.from_numpy, cases.problem(rng))
     codes = srdfast.omp(signals, dictionary, max_atoms=3)
-    assert isinstance(codes.dense(len(dictionary)), torch.Tensor)
-    torch.testing.assert_close(codes.reconstruct(dictionary), codes.dense(len(dictionary)) @ dictionary)
+    assert isinstance(codes.dense(), torch.Tensor)
+    torch.testing.assert_close(codes.reconstruct(dictionary), codes.dense() @ dictionary)
 
 
 @coders
@@ -205,7 +205,7 @@ def test_a_wrong_rank_is_a_value_error(call, name, good):
     with pytest.raises(ValueError, match=name):
         call(**{name: good.reshape(1, 1, 1, 1, 1, *good.shape) if name != "images" else good.reshape(-1)})
     with pytest.raises(ValueError, match=name):
-        call(**{name: np.float32(1).reshape(())})
+        call(**{name: np.array(1, np.float32)})
 
 
 @pytest.mark.parametrize("call", [omp, lasso])
@@ -234,6 +234,7 @@ def test_element_types_of_lista_must_agree():
         (lista, {"analysis": np.ones((6, 7), np.float32)}, "analysis"),
         (lista, {"thresholds": np.ones(5, np.float32)}, "thresholds"),
         (lista, {"thresholds": np.ones((1, 1, 6), np.float32)}, "thresholds"),
+        (lista, {"thresholds": np.full(6, -0.1, np.float32)}, "thresholds"),
         (purify, {"dictionary": np.ones((5, 191), np.float32)}, "dictionary"),
         (purify, {"images": np.ones((2, 1, 8, 8), np.float32)}, "dictionary|images"),
     ],
@@ -251,8 +252,10 @@ def test_shapes_that_do_not_fit_are_value_errors(call, options, name):
         (omp, {"tolerance": -1e-9}),
         (omp, {"tolerance": float("nan")}),
         (omp, {"selection": "best"}),
+        (omp, {"selection": 3}),
         (omp, {"nonfinite": "ignore"}),
         (lasso, {"penalty": -0.1}),
+        (lasso, {"penalty": 0.0}),
         (lasso, {"penalty": float("nan")}),
         (lasso, {"penalty": float("inf")}),
         (lasso, {"gap_tolerance": -1e-3}),
@@ -279,7 +282,6 @@ def test_options_out_of_range_are_value_errors_that_say_what_came(call, options)
         (omp, {"max_atoms": "4"}),
         (omp, {"max_atoms": 2.5}),
         (omp, {"tolerance": "small"}),
-        (omp, {"selection": 3}),
         (lasso, {"penalty": "0.1"}),
         (lasso, {"penalty": None}),
         (lasso, {"max_sweeps": 1.5}),
@@ -319,7 +321,7 @@ def test_the_stacks_of_lista_must_be_equally_high():
     index = np.zeros(4, np.int64)
     with pytest.raises(ValueError, match="thresholds"):
         lista(analysis=MANY, thresholds=np.ones((3, 6), np.float32), synthesis=MANY, index=index)
-    with pytest.raises(ValueError, match="analysis"):
+    with pytest.raises(ValueError, match="analysis|thresholds"):
         lista(analysis=np.concatenate([MANY, MANY]), thresholds=MANY[:, 0], synthesis=MANY, index=index)
 
 

@@ -87,7 +87,7 @@ def test_parts_that_do_not_fit_are_refused_by_name(rng, field, change):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors"):
         srdfast.SRDBank.load(tmp_path / "nothing.safetensors")
 
 

@@ -127,11 +127,12 @@ def test_a_black_image_and_an_empty_batch(rng):
         assert purify(images[:0], dictionary, coder).shape == (0, 3, 14, 11)
 
 
-def test_a_complete_dictionary_keeps_the_image(rng):
-    images, _ = problem(rng)
-    basis = np.linalg.qr(rng.normal(size=(FEATURES, FEATURES)))[0].astype(np.float32)
+@pytest.mark.parametrize("dtype, atol", [(np.float32, 1e-3), (np.float64, 1e-7)])  # about sqrt(epsilon)
+def test_a_complete_dictionary_keeps_the_image(rng, dtype, atol):
+    images, _ = problem(rng, dtype=dtype)
+    basis = np.linalg.qr(rng.normal(size=(FEATURES, FEATURES)))[0].astype(dtype)
     purified = purify(images, basis, srdfast.OMP(max_atoms=FEATURES, tolerance=0.0, selection="correlation"))
-    np.testing.assert_allclose(purified, images, atol=1e-5)
+    np.testing.assert_allclose(purified, images, atol=atol)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 3, 8), (1, 3, 8, 3), (1, 3, 0, 8)], ids=str)

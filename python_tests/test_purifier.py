@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The purifier: what goes in comes out purified, the chosen clusters, gradients, files, threads."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import cases
+import numpy as np
+import pytest
+import reference
+
+import srdfast
+
+torch = pytest.importorskip("torch")
+from srdfast.networks import ResNet  # noqa: E402
+
+CODERS = [
+    srdfast.OMP(max_atoms=3, tolerance=0.01, selection="correlation"),
+    srdfast.Lasso(penalty=0.05, gap_tolerance=1e-4, max_sweeps=500),
+    srdfast.LISTA(steps=2),
+]
+coders = pytest.mark.parametrize("coder", CODERS, ids=lambda coder: type(coder).__name__)
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    """Small networks: more threads only disturb the other tests of this machine."""
+    torch.set_num_threads(1)
+
+
+def purifier(coder=CODERS[2], grad_mode="bpda", clusters=4, **options):
+    """A Purifier for 12x12 images with a random encoder of two classes."""
+    torch.manual_seed(0)
+    encoder = ResNet(depth=10, width=2, classes=2).eval()
+    bank = cases.bank(np.random.default_rng(3), coder, latent=encoder.latent, clusters=clusters, **options)
+    return srdfast.Purifier(bank, encoder, grad_mode=grad_mode).eval()
+
+
+@pytest.fixture
+def images(rng):
+    """Five images [5, 3, 12, 12] in [0, 1]."""
+    return torch.from_numpy(rng.random((5, 3, 12, 12)).astype(np.float32))
+
+
+def expected(purifier_, images, clusters):
+    """The reference pipeline, float64: split, code the high band, add, clip."""
+    bank = purifier_.bank
+    low, high = reference.split(images.numpy(), bank.split_strength)
+
+    def encode(signals, index):
+        if isinstance(bank.coder, srdfast.LISTA):
+            return reference.lista(
+                signals, bank.analysis, bank.thresholds, bank.synthesis, bank.coder.steps, index
+            )
+        if isinstance(bank.coder, srdfast.Lasso):
+            return reference.lasso(signals, bank.synthesis, bank.coder.penalty, index)
+        settings = bank.coder.max_atoms, bank.coder.tolerance, bank.coder.selection
+        codes = reference.omp(signals, bank.synthesis, *settings, index)
+        return reference.dense(*codes[:2], bank.synthesis.shape[1])
+
+    rebuilt = reference.purify_patches(high, bank.synthesis, encode, clusters, bank.patch, bank.stride)
+    return np.clip(low + rebuilt, 0, 1)
+
+
+@coders
+def test_the_reference_pipeline_is_matched(images, coder):
+    defence = purifier(coder)
+    clean, info = defence.purify(images, return_info=True)
+    clusters = np.asarray(info.clusters)
+    np.testing.assert_allclose(clean.numpy(), expected(defence, images, clusters), atol=3e-3)
+    assert torch.equal(defence(images).detach(), clean)
+
+
+@coders
+def test_shape_type_kind_and_range_are_kept(images, coder):
+    defence = purifier(coder)
+    clean = defence.purify(images)
+    assert isinstance(clean, torch.Tensor) and clean.shape == images.shape and clean.dtype == torch.float32
+    assert clean.min() >= 0 and clean.max() <= 1
+    as_numpy = defence.purify(images.numpy())
+    assert isinstance(as_numpy, np.ndarray) and as_numpy.dtype == np.float32
+    np.testing.assert_array_equal(as_numpy, clean.numpy())
+    for storage in (torch.float16, torch.bfloat16):
+        half = defence.purify(images.to(storage))
+        assert half.dtype == storage and half.shape == images.shape
+        np.testing.assert_allclose(half.float().numpy(), clean.numpy(), atol=0.03)
+
+
+@coders
+def test_bytes_in_bytes_out(images, coder):
+    defence = purifier(coder)
+    pixels = (images * 255).round().to(torch.uint8)
+    clean = defence.purify(pixels)
+    assert clean.dtype == torch.uint8 and clean.shape == pixels.shape
+    wide = defence.purify(pixels.float() / 255)
+    assert torch.equal(clean, (wide * 255).round().to(torch.uint8))
+    as_numpy = defence.purify(pixels.numpy())
+    assert as_numpy.dtype == np.uint8
+    np.testing.assert_array_equal(as_numpy, clean.numpy())
+
+
+def test_extreme_images_stay_in_the_range():
+    defence = purifier()
+    checker = (torch.arange(144).reshape(1, 1, 12, 12) % 2).float().expand(1, 3, 12, 12).clone()
+    for images in (checker, torch.zeros(1, 3, 12, 12), torch.ones(1, 3, 12, 12)):
+        clean = defence.purify(images)
+        assert torch.all((clean >= 0) & (clean <= 1))
+    assert defence.purify(torch.zeros(0, 3, 12, 12)).shape == (0, 3, 12, 12)
+
+
+@coders
+def test_an_image_does_not_depend_on_its_batch(rng, images, coder):
+    defence = purifier(coder)
+    clusters = np.array([3, 1, 0, 1, 2])
+    together = defence.purify(images, clusters=clusters)
+    assert torch.equal(defence.purify(images, clusters=clusters), together)
+    order = rng.permutation(5)
+    assert torch.equal(defence.purify(images[order], clusters=clusters[order]), together[order])
+    for row in range(5):
+        alone = defence.purify(images[row : row + 1], clusters=clusters[row : row + 1])
+        assert torch.equal(alone[0], together[row])
+
+
+def test_the_chosen_cluster_decides_and_may_be_given(images):
+    defence = purifier()
+    clean, info = defence.purify(images, return_info=True)
+    chosen = np.asarray(info.clusters)
+    assert chosen.shape == (5,) and np.asarray(info.log_likelihood).shape == (5,)
+    assert torch.equal(defence.purify(images, clusters=chosen), clean)
+    other, other_info = defence.purify(images, return_info=True, clusters=(chosen + 1) % 4)
+    np.testing.assert_array_equal(np.asarray(other_info.clusters), (chosen + 1) % 4)
+    assert torch.all(torch.amax((other - clean).abs(), dim=(1, 2, 3)) > 1e-3)
+    for bad in ([0, 1, 2, 3, 4], [-1, 0, 0, 0, 0], [0, 1]):
+        with pytest.raises(ValueError, match="clusters"):
+            defence.purify(images, clusters=np.array(bad))
+
+
+def test_assignment_is_the_most_likely_cluster(images):
+    defence = purifier()
+    gaussians = defence.bank.gaussians
+    with torch.no_grad():
+        latents = defence.encoder.latents(images).double().numpy()
+    difference = latents[:, None] - gaussians.means
+    scores = gaussians.log_priors - 0.5 * np.sum(
+        difference**2 / gaussians.variances + np.log(gaussians.variances), -1
+    )
+    np.testing.assert_array_equal(np.asarray(defence.assign(images)), np.argmax(scores, axis=1))
+    labels = np.array([0, 1, 0, 1, 1])
+    within = np.where(gaussians.labels == labels[:, None], scores, -np.inf)
+    np.testing.assert_array_equal(np.asarray(defence.assign(images, labels)), np.argmax(within, axis=1))
+
+
+def test_many_threads_get_what_one_gets(images):
+    defence = purifier()
+    alone = defence.purify(images)
+    with ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(lambda _: defence.purify(images), range(24)):
+            assert torch.equal(answer, alone)
+
+
+# --- gradients ---------------------------------------------------------------------------------------------
+
+
+def test_bpda_is_the_gradient_of_the_identity(rng, images):
+    leaf = images.clone().requires_grad_()
+    weights = torch.from_numpy(rng.normal(size=images.shape).astype(np.float32))
+    clean = purifier(grad_mode="bpda")(leaf)
+    (clean * weights).sum().backward()
+    assert torch.equal(leaf.grad, weights)
+
+
+def test_without_a_gradient_nothing_flows(images):
+    assert not purifier(grad_mode="none")(images.clone().requires_grad_()).requires_grad
+
+
+def test_an_unknown_gradient_mode_is_refused():
+    with pytest.raises(ValueError, match="grad_mode"):
+        purifier(grad_mode="straight")
+
+
+@coders
+def test_the_exact_gradient_is_the_slope(rng, coder):
+    """Central differences in float64, on pixels whose change keeps supports, clusters and clipping as they are."""
+    defence = purifier(coder, grad_mode="exact", clusters=1).double()
+    images = torch.from_numpy(0.3 + 0.4 * rng.random((1, 3, 8, 8)))
+    weights = torch.from_numpy(rng.normal(size=images.shape))
+    leaf = images.clone().requires_grad_()
+    (defence(leaf) * weights).sum().backward()
+    step, agreed = 1e-6, 0
+    for pixel in range(0, images.numel(), 17):
+        change = torch.zeros_like(images)
+        change.view(-1)[pixel] = step
+        with torch.no_grad():
+            slope = ((defence(images + change) - defence(images - change)) * weights).sum() / (2 * step)
+        agreed += bool(abs(slope - leaf.grad.view(-1)[pixel]) < 1e-4 * max(1, abs(slope)))
+    assert agreed >= 10, f"{agreed} of 12 slopes agree"
+
+
+def test_a_purified_model_is_attackable_end_to_end(images):
+    defence = purifier()
+    torch.manual_seed(1)
+    classifier = ResNet(depth=10, width=2, classes=2).eval()
+    model = srdfast.PurifiedModel(defence, classifier).eval()
+    leaf = images.clone().requires_grad_()
+    logits = model(leaf)
+    assert logits.shape == (5, 2)
+    torch.testing.assert_close(logits, classifier(defence.purify(images)))
+    logits.sum().backward()
+    assert torch.any(leaf.grad != 0)
+    assert all(parameter.grad is None for parameter in defence.parameters() if not parameter.requires_grad)
+
+
+# --- a module among modules --------------------------------------------------------------------------------
+
+
+def test_copies_and_pickles_purify_alike(images):
+    defence = purifier()
+    clean = defence.purify(images)
+    for twin in (copy.deepcopy(defence), pickle.loads(pickle.dumps(defence))):
+        assert torch.equal(twin.purify(images), clean)
+
+
+def test_the_state_of_the_module_is_the_state_of_its_encoder(images):
+    defence, other = purifier(), purifier()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.1)
+    other.load_state_dict(defence.state_dict())
+    assert torch.equal(other.purify(images), defence.purify(images))
+    assert torch.equal(torch.nn.Sequential(defence).eval()(images), defence(images))
+
+
+def test_a_purifier_comes_back_from_its_file(tmp_path, images):
+    defence = purifier()
+    defence.save(tmp_path / "purifier.safetensors")
+    clean = defence.purify(images)
+    for load in (srdfast.Purifier.load, srdfast.Purifier.from_pretrained):
+        again = load(tmp_path / "purifier.safetensors")
+        assert not again.training
+        assert torch.equal(again.purify(images), clean)
+    whole = (tmp_path / "purifier.safetensors").read_bytes()
+    for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "short.safetensors").write_bytes(whole[:length])
+        with pytest.raises(srdfast.ModelFormatError, match=r"short\.safetensors"):
+            srdfast.Purifier.load(tmp_path / "short.safetensors")
+    cases.bank(np.random.default_rng(0)).save(tmp_path / "bank.safetensors")
+    with pytest.raises(srdfast.ModelFormatError, match="bank"):
+        srdfast.Purifier.load(tmp_path / "bank.safetensors")
+
+
+def test_an_unknown_pretrained_name_lists_what_there_is():
+    with pytest.raises((ValueError, FileNotFoundError), match="no-such-model"):
+        srdfast.Purifier.from_pretrained("no-such-model")
+
+
+def test_an_encoder_whose_latents_do_not_fit_is_refused():
+    encoder = ResNet(depth=10, width=2, classes=2)
+    with pytest.raises(ValueError, match="latent"):
+        srdfast.Purifier(cases.bank(np.random.default_rng(0), latent=encoder.latent + 1), encoder)
+
+
+@pytest.mark.parametrize(
+    "bad, error",
+    [
+        (torch.zeros(3, 12, 12), ValueError),
+        (torch.zeros(1, 1, 12, 12), ValueError),
+        (torch.zeros(1, 3, 3, 12), ValueError),
+        (torch.full((1, 3, 12, 12), float("nan")), ValueError),
+        (torch.zeros(1, 3, 12, 12, dtype=torch.int64), TypeError),
+        ("image.png", TypeError),
+        (None, TypeError),
+    ],
+    ids=lambda value: str(getattr(value, "shape", value)),
+)
+def test_bad_images_are_refused_by_name(bad, error):
+    with pytest.raises(error, match="images"):
+        purifier().purify(bad)
+
+
+def test_one_bad_image_is_named_and_its_neighbours_are_fine_without_it(images):
+    defence = purifier()
+    clean = defence.purify(images, clusters=np.zeros(5, np.int64))
+    spoiled = images.clone()
+    spoiled[2, 0, 0, 0] = float("inf")
+    with pytest.raises(ValueError, match="2"):
+        defence.purify(spoiled)
+    kept = [0, 1, 3, 4]
+    assert torch.equal(defence.purify(spoiled[kept], clusters=np.zeros(4, np.int64)), clean[kept])
