@@ -70,10 +70,10 @@ class Config:
     split_strength: float = _option(
         5.0, "dictionaries: strength of the low-pass filter that leaves the high band"
     )
-    dictionary_penalty: float = _option(0.05, "dictionaries: lasso penalty of the learning")
+    dictionary_penalty: float = _option(0.1, "dictionaries: lasso penalty of the learning")
     dictionary_epochs: int = _option(1, "dictionaries: passes over the patches")
     dictionary_patches: int = _option(
-        100_000, "dictionaries: most patches that each cluster's dictionary learns from"
+        20_000, "dictionaries: most patches that each cluster's dictionary learns from"
     )
     robust_epochs: int = _option(10, "robust: passes over the training images")
     robust_learning_rate: float = _option(0.1, "robust: peak learning rate")
