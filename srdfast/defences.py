@@ -48,7 +48,7 @@ def standard_rows(purifier: Purifier, one_dictionary: Purifier | None = None) ->
     rivals = {
         **{f"JPEG, quality {quality}": jpeg(quality) for quality in (75, 50, 25)},
         "median 3 x 3": median(3),
-        **{f"total variation, {weight:g}": total_variation(weight) for weight in (0.03, 0.1)},
+        **{f"total variation, {weight:g}": total_variation(weight) for weight in (0.05, 0.1)},
         "low band only": low_band(purifier.bank.split_strength),
     }
     rows = [Row("no defence")]

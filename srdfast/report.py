@@ -176,7 +176,9 @@ class Report:
                 "it. A row without a purifier has its own network attacked directly."
             )
         if "worst" in self.columns:
-            meanings["worst"] = "right in every column to the left, image by image."
+            meanings["worst"] = (
+                "right in every column to the left, image by image; a stronger attack can only lower it."
+            )
         return meanings
 
     def _group_line(self) -> str:
