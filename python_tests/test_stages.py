@@ -188,6 +188,22 @@ def test_config_explains_itself():
     assert len(ORDER) == len(set(ORDER)) == 8
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("seed", -1),
+        ("images", 0),
+        ("validation", 0.9),
+        ("epsilon", 8.0),
+        ("beta", float("nan")),
+    ],
+)
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        Config(**{name: value})
+
+
 def test_split_is_a_partition(finished):
     rows, aside = finished.split
     assert len(aside) == 20

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the training stages."""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+MAY_BE_ZERO = {"seed", "adaptive_images"}
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of every stage; each field's metadata holds its help text.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    seed: int = _option(0, "source of all randomness")
+    images: int | None = _option(None, "use so many training images, the first of each class (default: all)")
+    size: int | None = _option(None, "side in pixels that a folder of pictures is resized to (default: 224)")
+    validation: float = _option(0.02, "share of the training images kept aside for choices")
+    bf16: bool = _option(True, "train in bfloat16 where that is safe")
+    depth: int = _option(18, "layers of both networks: 10 or 18")
+    width: int = _option(16, "features of the networks' first stage; the latents have eight times as many")
+    batch: int = _option(128, "images a training step")
+    weight_decay: float = _option(5e-4, "weight decay of both networks")
+    epochs: int = _option(20, "baseline: passes over the training images")
+    learning_rate: float = _option(0.2, "baseline: peak learning rate")
+    max_clusters: int = _option(6, "clusters: largest number a class may have")
+    components: int = _option(4, "clusters: principal components of the latents that are grouped")
+    min_size: int = _option(50, "clusters: smallest number of images a cluster may have")
+    shrinkage: float = _option(0.1, "distributions: least weight of the pooled variance in each cluster's")
+    atoms: int = _option(256, "dictionaries: atoms of each dictionary")
+    patch: int = _option(8, "dictionaries: side of the patches in pixels")
+    stride: int = _option(2, "dictionaries: distance between neighbouring patches in pixels")
+    split_strength: float = _option(
+        5.0, "dictionaries: strength of the low-pass filter that leaves the high band"
+    )
+    dictionary_penalty: float = _option(0.1, "dictionaries: lasso penalty of the learning")
+    dictionary_epochs: int = _option(1, "dictionaries: passes over the patches")
+    dictionary_patches: int = _option(
+        20_000, "dictionaries: most patches that each cluster's dictionary learns from"
+    )
+    robust_epochs: int = _option(10, "robust: passes over the training images")
+    robust_learning_rate: float = _option(0.1, "robust: peak learning rate")
+    attack: str = _option("fgsm", "robust: attack in the training: fgsm (one step, cheap) or pgd")
+    attack_steps: int = _option(7, "robust: steps of the pgd attack in the training")
+    epsilon: float = _option(8 / 255, "robust, refine: radius of the attack's L-infinity ball, in [0, 1]")
+    beta: float = _option(0.1, "robust: weight of the distance from the latent to its cluster's distribution")
+    distance: str = _option("nll", "robust: nll (negative log-likelihood a latent feature) or moments")
+    refine: bool = _option(True, "refine: train the dictionaries for the task")
+    refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
+    refine_images: int = _option(10_000, "refine: most training images used")
+    refine_epochs: int = _option(6, "refine: passes over those images")
+    refine_batch: int = _option(64, "refine: images a training step")
+    refine_lr: float = _option(1e-3, "refine: peak learning rate")
+    evaluate_images: int = _option(500, "evaluate: test images of the report")
+    adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value, least = getattr(self, option.name), 0 if option.name in MAY_BE_ZERO else 1
+            if isinstance(value, float) and not 0 <= value < math.inf:
+                raise ValueError(f"{option.name}: expected a finite number, 0 or more, got {value}")
+            if isinstance(value, int) and not isinstance(value, bool) and value < least:
+                raise ValueError(f"{option.name}: expected {least} or more, got {value}")
+        for name, most in (("validation", 0.5), ("epsilon", 1.0), ("shrinkage", 1.0)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name}: expected at most {most:g}, got {getattr(self, name)}")
