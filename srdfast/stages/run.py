@@ -191,7 +191,7 @@ def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
     if _recorded(done) == mark:
         context.log(f"{stage.name}: done")
         return False
-    if _recorded(started) not in (None, mark):
+    if {_recorded(started), _recorded(done)} - {None, mark}:
         if not redo:
             raise UserError(
                 f"{context.path(stage.name)}: made with other settings or data; "
