@@ -36,8 +36,8 @@ bench: $(VENV)/.bench
 	  --benchmark-group-by=group --benchmark-json=bench/results/latest.json $(BENCH_ARGS)
 
 lint: $(VENV)/.test $(VENV)/.lint
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	$(BIN)/ruff check srdfast python_tests bench .ci
+	$(BIN)/ruff format --check srdfast python_tests bench .ci
 	$(BIN)/mypy srdfast
 	find csrc -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
