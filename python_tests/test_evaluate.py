@@ -141,6 +141,9 @@ def test_what_makes_no_sense_is_refused(dataset):
     empty = Dataset(dataset.images[:0], dataset.labels[:0], dataset.classes, "none")
     with pytest.raises(ValueError, match="at least one image"):
         evaluate(Brightness(), [Row("a")], empty)
+    more = Dataset(dataset.images, dataset.labels, ("dark", "bright", "grey"), "greys")
+    with pytest.raises(ValueError, match="expected 2 classes, as the network knows, got 3"):
+        evaluate(Brightness(), [Row("a")], more)
     with pytest.raises(ValueError, match="attacks: expected"):
         Settings(attacks=("deepfool",))
 

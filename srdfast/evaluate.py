@@ -98,7 +98,7 @@ def evaluate(
     if len(dataset) == 0:
         raise ValueError("dataset: expected at least one image, got none")
     for network in (classifier, *(row.network for row in rows if row.network is not None)):
-        network.to(device).eval()
+        _check_classes(network.to(device).eval(), dataset, device)
 
     adaptive = balanced_rows(dataset.labels, settings.adaptive_images)
     outcomes: dict[str, dict[str, list[Tensor]]] = {row.name: {} for row in rows}
@@ -175,7 +175,7 @@ def page(
         [
             View("clean", pixels[0], seen[0]),
             View("attacked", pixels[1], seen[1]),
-            View("perturbation\nx 10", perturbation(pixels[0], pixels[1])),
+            View("perturbation\n× 10", perturbation(pixels[0], pixels[1])),
             View("purified", pixels[2], seen[2]),
         ],
         labels.cpu().numpy(),
@@ -201,6 +201,17 @@ GRAY_BOX: dict[str, Callable[[nn.Module, Tensor, Tensor, Settings, int], Tensor]
         model, x, y, epsilon=s.epsilon, step=s.epsilon / s.steps, steps=s.steps
     ),
 }
+
+
+@torch.no_grad()
+def _check_classes(network: nn.Module, dataset: Dataset, device: str | torch.device) -> None:
+    _, image, _ = next(_batches(dataset, np.zeros(1, np.int64), 1, device))
+    known = network(image).shape[1]
+    if known != len(dataset.classes):
+        raise ValueError(
+            f"dataset: expected {known} classes, as the network knows, "
+            f"got {len(dataset.classes)} in {dataset.name}"
+        )
 
 
 def _gray_box(
