@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: what it prints, what it writes, and how it fails."""
 
+import dataclasses
 import json
 import re
 import time
@@ -14,6 +15,7 @@ import srdfast
 from srdfast import cli, pretrained
 from srdfast.clusters import Gaussians
 from srdfast.networks import ResNet, save_network
+from srdfast.stages.config import Config
 
 COMMANDS = ("demo", "train", "purify", "evaluate", "info")
 shipped = pytest.mark.skipif(
@@ -117,7 +119,9 @@ def test_help_is_quick_and_needs_no_torch(python):
     assert found.returncode == 0 and "purify" in found.stdout, found.stderr
 
 
-@pytest.mark.parametrize("command", ["demo", "train --help", "purify a --out b", "evaluate a --data b"])
+@pytest.mark.parametrize(
+    "command", ["demo", "train --data a --out b", "purify a --out b", "evaluate a --data b"]
+)
 def test_without_torch_the_error_names_the_extra(python, command):
     program = (
         "import sys; sys.modules['torch'] = None\n"
@@ -304,10 +308,6 @@ def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):
 
 
 def test_train_offers_every_setting_with_its_help(capsys):
-    import dataclasses
-
-    from srdfast.stages.run import Config
-
     assert run("train", "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     for field in dataclasses.fields(Config):

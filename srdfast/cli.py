@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import DataError, UserError
+from .stages.config import Config
 
 if TYPE_CHECKING:
     from .networks import ResNet
@@ -25,16 +26,22 @@ if TYPE_CHECKING:
 
 DEFAULT = " (default: %(default)s)"
 MISTAKES = (UserError, ValueError, TypeError, OSError)
-EXTRAS = dict.fromkeys(
-    ("torch", "sklearn", "faiss", "tqdm", "PIL", "matplotlib", "scipy", "skimage"), "train"
-)
+OF_TRAIN = (
+    "torch",
+    "sklearn",
+    "faiss",
+    "tqdm",
+    "PIL",
+    "matplotlib",
+    "scipy",
+    "skimage",
+)  # the extra's modules
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = _parser(arguments).parse_args(arguments)
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
         sys.stdout.flush()
         return code
@@ -46,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS or sys.flags.dev_mode:
+        if package not in OF_TRAIN or sys.flags.dev_mode:
             raise
-        return _complain(f'this needs {package}: pip install "srdfast[{EXTRAS[package]}]"')
+        return _complain(f'this needs {package}: pip install "srdfast[train]"')
     except MISTAKES as error:
         if sys.flags.dev_mode:
             raise
@@ -67,7 +74,7 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_complain(f"{message} (see {self.prog} --help)"))
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="srdfast", description="Remove adversarial perturbations from images.")
     parser.add_argument("--version", action="version", version=f"srdfast {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -84,8 +91,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     train.add_argument("--stages", default="all", help="names with commas between (default: all)")
     train.add_argument("--redo", action="store_true", help="replace what other settings or data made")
     _add_device(train)
-    if arguments[:1] == ["train"]:  # the settings lie beside the stages, which are slow to import
-        _add_settings(train)
+    _add_settings(train)
 
     purify = _command(commands, "purify", _purify, "purify image files")
     purify.add_argument("sources", type=Path, nargs="+", metavar="IN", help="image files and folders of them")
@@ -127,8 +133,6 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """One option for each field of the training configuration, with the field's own help."""
-    from .stages.run import Config
-
     kinds = typing.get_type_hints(Config)
     group = parser.add_argument_group("settings")
     for field in dataclasses.fields(Config):
@@ -162,7 +166,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from .machine import choose_device
-    from .stages.run import Config, train
+    from .stages.run import train
 
     config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
     train(options.data, options.out, config, options.stages, choose_device(options.device), redo=options.redo)
