@@ -26,16 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT = " (default: %(default)s)"
 MISTAKES = (UserError, ValueError, TypeError, OSError)
-OF_TRAIN = (
-    "torch",
-    "sklearn",
-    "faiss",
-    "tqdm",
-    "PIL",
-    "matplotlib",
-    "scipy",
-    "skimage",
-)  # the extra's modules
+OF_TRAIN = ("torch", "sklearn", "faiss", "tqdm", "PIL", "matplotlib", "scipy", "skimage")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
