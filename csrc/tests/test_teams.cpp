@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every body written on a team gives on several threads what it gives on one lane.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "ops/lasso/lasso.hpp"
+#include "ops/omp/omp.hpp"
+#include "tests/thread_team.hpp"
+
+namespace {
+
+using namespace srdfast;
+
+int failures = 0;
+
+void check(bool holds, const char* what, int atoms, int features, int lanes) {
+  if (holds) return;
+  ++failures;
+  std::printf("failed: %s (%d atoms, %d features, %d lanes)\n", what, atoms, features, lanes);
+}
+
+// One random signal in one random dictionary, with what the bodies take as given.
+struct Case {
+  Case(int atoms, int features, unsigned seed)
+      : atoms(atoms),
+        features(features),
+        signal(features),
+        dictionary(atoms * features),
+        transposed(atoms * features),
+        gram(atoms * atoms),
+        correlations(atoms) {
+    std::mt19937 source(seed);
+    std::normal_distribution<float> normal;
+    for (float& value : signal) value = normal(source);
+    for (int a = 0; a < atoms; ++a) {
+      float* atom = dictionary.data() + a * features;
+      float energy = 0;
+      for (int f = 0; f < features; ++f) energy += (atom[f] = normal(source)) * atom[f];
+      for (int f = 0; f < features; ++f) atom[f] /= std::sqrt(energy);
+    }
+    if (atoms > 3) {  // a duplicate: ties go to the lower index
+      for (int f = 0; f < features; ++f) dictionary[3 * features + f] = dictionary[1 * features + f];
+    }
+    transpose(atoms, features, dictionary.data(), transposed.data());
+    for (int a = 0; a < atoms; ++a) {
+      for (int f = 0; f < features; ++f) correlations[a] += dictionary[a * features + f] * signal[f];
+      for (int b = 0; b < atoms; ++b) {
+        for (int f = 0; f < features; ++f) {
+          gram[a * atoms + b] += dictionary[a * features + f] * dictionary[b * features + f];
+        }
+      }
+    }
+    for (float value : signal) energy += value * value;
+  }
+
+  int atoms, features;
+  std::vector<float> signal, dictionary, transposed, gram, correlations;
+  float energy = 0;
+};
+
+struct OmpAnswer {
+  std::vector<std::int32_t> indices;
+  std::vector<float> values;
+  int count = 0;
+};
+
+template <class Run>
+OmpAnswer omp_answer(const Case& given, const OmpSettings<float>& settings, const Run& run) {
+  const std::size_t atoms = given.correlations.size(), most = static_cast<std::size_t>(settings.max_atoms);
+  std::vector<float> correlations = given.correlations, coordinates(most * atoms), remaining(atoms),
+                     projections(most);
+  OmpAnswer answer{std::vector<std::int32_t>(most), std::vector<float>(most), 0};
+  const OmpWorkspace<float> work{coordinates.data(), remaining.data(), projections.data()};
+  run([&](const auto& team) {
+    const int count = omp_solve(team, settings, given.atoms, given.gram.data(), correlations.data(),
+                                given.energy, work, answer.indices.data(), answer.values.data());
+    team.once([&] { answer.count = count; });
+  });
+  return answer;
+}
+
+template <class Run>
+std::vector<float> lasso_answer(const Case& given, const LassoSettings<float>& settings, const Run& run,
+                                float& gap) {
+  std::vector<float> gradient = given.correlations, residual(given.signal.size()), codes(gradient.size());
+  const LassoInput<float> in{
+      given.atoms,      given.features, given.signal.data(), given.dictionary.data(), given.transposed.data(),
+      given.gram.data()};
+  run([&](const auto& team) {
+    const float reached = lasso_solve(team, settings, in, gradient.data(), residual.data(), codes.data());
+    team.once([&] { gap = reached; });
+  });
+  return codes;
+}
+
+void test_case(int atoms, int features, int lanes) {
+  const Case given(atoms, features, static_cast<unsigned>(atoms * 1000 + features));
+  const auto serially = [](const auto& body) { body(SerialTeam{}); };
+  const auto together = [=](const auto& body) { run_team(lanes, body); };
+  for (const Selection selection : {Selection::correlation, Selection::residual}) {
+    const OmpSettings<float> settings{5, 0.01f * given.energy, selection};
+    const OmpAnswer one = omp_answer(given, settings, serially), many = omp_answer(given, settings, together);
+    check(one.count == many.count && one.indices == many.indices && one.values == many.values,
+          "omp: the same bits", atoms, features, lanes);
+  }
+  const LassoSettings<float> settings{0.2f, 1e-4f, 500};
+  float one_gap = 0, many_gap = 0;
+  const std::vector<float> one = lasso_answer(given, settings, serially, one_gap);
+  const std::vector<float> many = lasso_answer(given, settings, together, many_gap);
+  check(one_gap <= 0.5e-4f * given.energy && many_gap <= 0.5e-4f * given.energy, "lasso: the gap asked for",
+        atoms, features, lanes);
+  float apart = 0;  // between the reconstructions: codes of duplicate atoms are not unique
+  for (int f = 0; f < features; ++f) {
+    float difference = 0;
+    for (int a = 0; a < atoms; ++a) difference += (one[a] - many[a]) * given.dictionary[a * features + f];
+    apart += difference * difference;
+  }
+  check(apart <= 4e-4f * given.energy, "lasso: the same reconstruction", atoms, features, lanes);
+}
+
+}  // namespace
+
+int main() {
+  int cases = 0;
+  for (const int lanes : {1, 2, 3}) {
+    for (const int atoms : {1, 5, 33}) {
+      for (const int features : {1, 3, 16}) {
+        test_case(atoms, features, lanes);
+        ++cases;
+      }
+    }
+  }
+  std::printf("%d passed, %d failed\n", cases - failures, failures);
+  return failures == 0 ? 0 : 1;
+}
