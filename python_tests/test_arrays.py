@@ -325,6 +325,20 @@ def test_the_stacks_of_lista_must_be_equally_high():
         lista(analysis=np.concatenate([MANY, MANY]), thresholds=MANY[:, 0], synthesis=MANY, index=index)
 
 
+@pytest.mark.parametrize("coder", [omp, lasso])
+def test_reconstruction_checks_its_dictionary_and_index(coder):
+    codes = coder()
+    for index in ([0, 1, 2, 0], [0, -1, 0, 0], [0, 1]):
+        with pytest.raises(ValueError, match="index"):
+            codes.reconstruct(MANY, index=np.array(index))
+    with pytest.raises(ValueError, match="index"):
+        codes.reconstruct(MANY)
+    with pytest.raises(ValueError, match="dictionary"):
+        codes.reconstruct(ATOMS[:5])
+    with pytest.raises(TypeError, match="dictionary"):
+        codes.reconstruct(ATOMS.astype(np.int64))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @coders
 def test_a_signal_that_is_not_finite_raises_or_becomes_zero_alone(rng, coder, bad):

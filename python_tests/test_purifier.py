@@ -13,6 +13,7 @@ import reference
 import srdfast
 
 torch = pytest.importorskip("torch")
+from srdfast.files import load_tensors, save_tensors  # noqa: E402
 from srdfast.networks import ResNet  # noqa: E402
 
 CODERS = [
@@ -248,6 +249,35 @@ def test_a_purifier_comes_back_from_its_file(tmp_path, images):
     cases.bank(np.random.default_rng(0)).save(tmp_path / "bank.safetensors")
     with pytest.raises(srdfast.ModelFormatError, match="bank"):
         srdfast.Purifier.load(tmp_path / "bank.safetensors")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"image_size": -3}, {"image_size": "large"}, {"image_size": 1.5}, {"encoder": None}, {"bank": 3}],
+    ids=str,
+)
+def test_a_file_with_nonsense_in_it_is_refused_when_it_is_read(tmp_path, metadata):
+    path = tmp_path / "purifier.safetensors"
+    purifier().save(path)
+    tensors, good = load_tensors(path)
+    save_tensors(path, tensors, {**good, **metadata})
+    with pytest.raises(srdfast.ModelFormatError, match=r"purifier\.safetensors"):
+        srdfast.Purifier.load(path)
+
+
+def test_weights_that_are_not_finite_or_do_not_fit_are_refused_when_they_are_read(tmp_path):
+    path = tmp_path / "purifier.safetensors"
+    purifier().save(path)
+    tensors, metadata = load_tensors(path)
+    name = next(name for name in tensors if name.startswith("encoder/") and name.endswith("weight"))
+    weight = tensors[name]
+    for bad in (np.full_like(weight, np.nan), weight[:1], weight[None]):
+        save_tensors(path, {**tensors, name: bad}, metadata)
+        with pytest.raises(srdfast.ModelFormatError):
+            srdfast.Purifier.load(path)
+    save_tensors(path, {key: array for key, array in tensors.items() if key != name}, metadata)
+    with pytest.raises(srdfast.ModelFormatError):
+        srdfast.Purifier.load(path)
 
 
 def test_an_unknown_pretrained_name_lists_what_there_is():
