@@ -29,7 +29,7 @@ demo: $(VENV)/.demo
 	$(BIN)/srdfast demo --out demo/
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest python_tests $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -o python_functions='bench_*' \
