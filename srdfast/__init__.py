@@ -62,8 +62,16 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NEEDS_TORCH})
+
+
 def __getattr__(name: str) -> Any:
     """Imports what needs torch only when it is asked for."""
     if name in _NEEDS_TORCH:
-        return getattr(importlib.import_module(_NEEDS_TORCH[name], __name__), name)
+        try:
+            return getattr(importlib.import_module(_NEEDS_TORCH[name], __name__), name)
+        except ModuleNotFoundError as error:
+            message = f'srdfast.{name} needs {error.name}: pip install "srdfast[train]"'
+            raise ModuleNotFoundError(message, name=error.name) from None
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

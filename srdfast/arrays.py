@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .errors import DeviceError
+
 Array = Any
 """A numpy array, a torch tensor or a cupy array."""
 
@@ -47,9 +49,13 @@ def kind_of(name: str, array: Array) -> Kind:
 
     Raises:
         TypeError: not an array, or not of floating dtype.
+        DeviceError: a torch tensor that no kernel can read.
     """
     library = library_of(name, array)
     dtype = dtype_name(array)
+    if is_torch(array) and (array.is_sparse or array.device.type not in ("cpu", "cuda")):
+        what = "sparse" if array.is_sparse else f"on device {array.device}"
+        raise DeviceError(f"{name}: expected a dense tensor on a CPU or CUDA device, got one {what}")
     if dtype not in _COMPUTED + _STORED:
         raise TypeError(f"{name}: expected float32 or float64 (or float16, bfloat16 as storage), got {dtype}")
     computed = "float32" if dtype in _STORED else dtype

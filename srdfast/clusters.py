@@ -43,10 +43,14 @@ class Gaussians:
         for name, array in (("log_priors", self.log_priors), ("labels", self.labels)):
             if array.shape != (clusters,):
                 raise ValueError(f"{name}: expected shape ({clusters},), one a cluster, got {array.shape}")
-        if not (
-            np.isfinite(self.means).all() and np.isfinite(self.variances).all() and (self.variances > 0).all()
-        ):
-            raise ValueError("means, variances: expected finite means and finite positive variances")
+        for name in ("means", "variances", "log_priors"):
+            array = getattr(self, name)
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise ValueError(f"{name}: expected finite float32 values")
+        if not (self.variances > 0).all():
+            raise ValueError("variances: expected positive values")
+        if self.labels.dtype != np.int64:
+            raise ValueError(f"labels: expected int64, got {self.labels.dtype}")
 
     def __len__(self) -> int:
         return len(self.means)

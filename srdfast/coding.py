@@ -6,6 +6,7 @@ computed as they are; float16 and bfloat16 are computed in float32. Coders take 
 signal carries the index of its own, and the bits of its code do not depend on the rest of the batch.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,11 @@ class OMP:
     tolerance: float = 0.0
     selection: Selection = "correlation"
 
+    def __post_init__(self) -> None:
+        _at_least("max_atoms", _whole("max_atoms", self.max_atoms), 1)
+        _at_least("tolerance", _number("tolerance", self.tolerance), 0)
+        _by_residual(self.selection)
+
 
 @dataclass(frozen=True)
 class Lasso:
@@ -32,12 +38,20 @@ class Lasso:
     gap_tolerance: float = 1e-4
     max_sweeps: int = 1000
 
+    def __post_init__(self) -> None:
+        _at_least("penalty", _number("penalty", self.penalty), math.ulp(0))
+        _at_least("gap_tolerance", _number("gap_tolerance", self.gap_tolerance), 0)
+        _at_least("max_sweeps", _whole("max_sweeps", self.max_sweeps), 1)
+
 
 @dataclass(frozen=True)
 class LISTA:
     """Learned shrinkage steps as the coder of a purification; see `lista`."""
 
     steps: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("steps", _whole("steps", self.steps), 1)
 
 
 Coder = OMP | Lasso | LISTA
@@ -113,7 +127,7 @@ def omp(
     index; an atom that lies in the span of the chosen ones is never added.
 
     Args:
-        signals: [batch, features].
+        signals: [batch, features]; float32 needs |x|^2 below about 1e38.
         dictionary: [atoms, features] or [dictionaries, atoms, features]; atoms need not have unit norm.
         max_atoms: at least 1; how many atoms a code may have.
         tolerance: at least 0; stop when the residual's squared norm is not above it.
@@ -153,7 +167,7 @@ def lasso(
     """The lasso: min_z 1/2 |x - zD|^2 + penalty |z|_1, with a certificate of how close it came.
 
     Args:
-        signals: [batch, features].
+        signals: [batch, features]; float32 needs |x|^2 below about 1e38.
         dictionary: [atoms, features] or [dictionaries, atoms, features].
         penalty: above 0.
         gap_tolerance: at least 0; a signal is done when its duality gap is not above this share of the
@@ -254,6 +268,8 @@ def extract_patches(images: Array, patch: int = 8, stride: int = 2) -> Array:
         patch: side of a patch in pixels.
         stride: from 1 to `patch`; along each axis patches start at 0, stride, 2 stride, ... and one more lies
             flush with the far border.
+
+    Values pass as they are, NaN and infinity included.
 
     Returns:
         [batch, rows * columns, channels * patch * patch]; features in the order channel, row, column.
@@ -362,11 +378,19 @@ def _reconstruct(codes: Array, dictionary: Array, index: Array | None) -> Array:
     kind = kind_of("codes", codes)
     codes = prepare("codes", codes, kind)
     dictionary = _stacked(prepare("dictionary", dictionary, kind), 3)
+    if dictionary.ndim != 3 or dictionary.shape[1] != codes.shape[1]:
+        got = list(dictionary.shape)
+        raise ValueError(f"dictionary: expected {codes.shape[1]} atoms, as the codes have, got shape {got}")
     if index is None:
         if len(dictionary) != 1:
             raise ValueError(f"index: expected the dictionary of each signal of {len(dictionary)}, got None")
         return kind.result(codes @ dictionary[0])
-    index = prepare_index(index, kind)
+    index = contiguous(prepare_index(index, kind))
+    if tuple(index.shape) != (len(codes),):
+        raise ValueError(f"index: expected shape [{len(codes)}], one per signal, got {list(index.shape)}")
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(dictionary):
+        extremes = f"{int(index.min())} to {int(index.max())}"
+        raise ValueError(f"index: expected values from 0 to {len(dictionary) - 1}, got {extremes}")
     signals = kind.empty((len(codes), dictionary.shape[-1]))
     for d in range(len(dictionary)):
         mine = index == d
@@ -422,6 +446,12 @@ def _number(name: str, value: float) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not least <= value < math.inf:
+        wanted = "above 0" if least == math.ulp(0) else f"of at least {least:g}"
+        raise ValueError(f"{name}: expected a finite number {wanted}, got {value!r}")
 
 
 def _by_residual(selection: str) -> bool:

@@ -144,12 +144,25 @@ def load_network(path: Path | str) -> ResNet:
 
 
 def network_from(weights: Mapping[str, np.ndarray], spec: Any, source: Path | str) -> ResNet:
-    """Build the network of `spec` with `weights`; `source` names the file in an error."""
+    """Build the network of `spec` with `weights`; `source` names the file in an error.
+
+    Names and shapes are compared before anything is allocated.
+
+    Raises:
+        ModelFormatError: the weights do not fit the specification, or are not finite floats.
+    """
     try:
+        with torch.device("meta"):
+            planned = {name: tuple(tensor.shape) or (1,) for name, tensor in build(spec).state_dict().items()}
+        if planned != {name: array.shape or (1,) for name, array in weights.items()}:
+            raise ValueError("names or shapes differ")
+        for name, array in weights.items():
+            whole = np.issubdtype(array.dtype, np.integer) and name.endswith("num_batches_tracked")
+            if not whole and not (np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all()):
+                raise ValueError(f"{name} is not of finite floats")
         net = build(spec)
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
-        net.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        net.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+    except (TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
         raise ModelFormatError(
             f"{source}: the tensors do not fit the network's specification ({error})"
         ) from error

@@ -16,6 +16,7 @@ from .arrays import Array
 from .bank import SRDBank, require_format
 from .clusters import NearestCluster
 from .coding import OMPCodes
+from .errors import ModelFormatError
 from .files import load_tensors, save_tensors
 from .networks import ResNet, network_arrays, network_from
 from .pretrained import path as pretrained_path
@@ -81,6 +82,10 @@ class Purifier(nn.Module):
             raise ValueError(
                 f"encoder: expected {bank.gaussians.latent} latent features, as the bank's Gaussians have, "
                 f"got {encoder.latent}"
+            )
+        if image_size is not None and not (type(image_size) is int and image_size >= 1):
+            raise ValueError(
+                f"image_size: expected a whole number of at least 1, or None, got {image_size!r}"
             )
         self.bank, self.encoder = bank, encoder
         self.grad_mode, self.lookup, self.image_size = grad_mode, lookup, image_size
@@ -152,10 +157,17 @@ class Purifier(nn.Module):
         parts: dict[str, dict[str, np.ndarray]] = {"bank": {}, "encoder": {}}
         for name, array in tensors.items():
             part, _, rest = name.partition("/")
-            parts.setdefault(part, {})[rest] = array
+            if part not in parts:
+                raise ModelFormatError(f"{path}: expected tensors bank/... and encoder/..., got {name!r}")
+            parts[part][rest] = array
         bank = SRDBank.from_parts(path, parts["bank"], metadata.get("bank", {}))
         encoder = network_from(parts["encoder"], metadata.get("encoder"), Path(path))
-        return cls(bank, encoder, image_size=metadata.get("image_size"), **options).eval()
+        try:
+            return cls(bank, encoder, image_size=metadata.get("image_size"), **options).eval()
+        except ValueError as error:
+            if options and str(error).startswith(tuple(options)):
+                raise  # an argument of the caller, not of the file
+            raise ModelFormatError(f"{path}: not a whole purifier ({error})") from None
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> "Purifier":

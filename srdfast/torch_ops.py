@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional
 
 from . import coding
 from .coding import LISTA, OMP, Coder, Lasso
@@ -147,7 +146,7 @@ def lista_reconstruction(
     codes = patches.new_zeros(())
     for _ in range(steps):
         moved = codes + (patches - rebuilt) @ chosen_analysis.mT  # [batch, count, atoms]
-        codes = functional.relu(moved - chosen_thresholds) - functional.relu(-moved - chosen_thresholds)
+        codes = moved - moved.clamp(-chosen_thresholds, chosen_thresholds)
         rebuilt = codes @ chosen_synthesis
     return rebuilt
 

@@ -121,9 +121,11 @@ std::string TensorArg::shape() const { return bracketed(tensor_->rank, tensor_->
 
 bool TensorArg::is_contiguous() const {
   if (tensor_->strides == nullptr) return true;
+  for (int axis = 0; axis < tensor_->rank; ++axis) {
+    if (extent(axis) == 0) return true;
+  }
   std::int64_t stride = 1;
   for (int axis = tensor_->rank - 1; axis >= 0; --axis) {
-    if (extent(axis) == 0) return true;
     if (extent(axis) != 1 && tensor_->strides[axis] != stride) return false;
     stride *= extent(axis);
   }

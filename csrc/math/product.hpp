@@ -39,14 +39,18 @@ SRDFAST_INLINE void product_strip(int inner, const T* SRDFAST_RESTRICT rows, int
   }
 }
 
+// The last columns, fewer than a vector: the same instructions on a vector that is not full.
 template <int Rows, class T>
-SRDFAST_INLINE void product_column(int inner, const T* rows, int row_stride, const T* matrix, int columns,
-                                   T* out) {
-  for (int r = 0; r < Rows; ++r) {
-    T sum = 0;
-    for (int k = 0; k < inner; ++k) sum += rows[r * row_stride + k] * matrix[static_cast<long>(k) * columns];
-    out[static_cast<long>(r) * columns] = sum;
+SRDFAST_INLINE void product_tail(int inner, const T* rows, int row_stride, const T* matrix, int columns,
+                                 int count, T* out) {
+  Vector<T> sums[Rows] = {};
+  for (int k = 0; k < inner; ++k) {
+    Vector<T> entries = {};
+    std::memcpy(&entries, matrix + static_cast<long>(k) * columns, count * sizeof(T));
+    for (int r = 0; r < Rows; ++r) sums[r] += rows[r * row_stride + k] * entries;
   }
+  for (int r = 0; r < Rows; ++r)
+    std::memcpy(out + static_cast<long>(r) * columns, &sums[r], count * sizeof(T));
 }
 
 // rows [Rows, inner] with row_stride elements between rows; matrix [inner, columns]; out [Rows, columns].
@@ -60,7 +64,7 @@ SRDFAST_INLINE void product(int inner, int columns, const T* rows, int row_strid
   for (; c + kLength <= columns; c += kLength) {
     product_strip<Rows, 1>(inner, rows, row_stride, matrix + c, columns, out + c);
   }
-  for (; c < columns; ++c) product_column<Rows>(inner, rows, row_stride, matrix + c, columns, out + c);
+  if (c < columns) product_tail<Rows>(inner, rows, row_stride, matrix + c, columns, columns - c, out + c);
 }
 
 // The product for a whole tile, in two halves where a whole one would not fit the register file.

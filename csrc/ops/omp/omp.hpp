@@ -75,7 +75,8 @@ SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, i
 
   T residual_energy = energy;
   int count = 0;
-  while (count < settings.max_atoms && residual_energy > settings.tolerance) {
+  // Without a tolerance only the noise decides: a small |residual|^2 is a difference of large numbers.
+  while (count < settings.max_atoms && (settings.tolerance == 0 || residual_energy > settings.tolerance)) {
     const bool by_residual = settings.selection == Selection::residual;
     const Best<T> best = team.template best<T>(atoms, [=](int a) {
       const T score =
