@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# make demo    install srdfast into .venv, attack sample images, purify them, and show the result in demo/
-# make test    install it with its test tools and run the Python suite
-# make bench   time it beside its rivals; the figures go to bench/results/
-# make lint    formatters, linters and types
-# make wheel   build dist/srdfast-*.whl
-# make clean   remove everything that the above made, but for the figures
+# make demo      install srdfast into .venv, attack sample images, purify them, and show the result in demo/
+# make test      install it with its test tools and run the Python suite
+# make bench     time it beside its rivals; the figures go to bench/results/
+# make lint      formatters, linters and types
+# make sanitize  the C++ tests under the thread, address and undefined-behaviour sanitizers
+# make wheel     build dist/srdfast-*.whl
+# make clean     remove everything that the above made, but for the figures
 #
 # A machine needs a C++20 compiler and Python 3.11 or newer (make PYTHON=/path/to/python3 names another one).
 
@@ -22,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # `python -m pytest` must find the installed package, not the folder of the same name beside it.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test bench lint wheel clean
+.PHONY: demo test bench lint sanitize wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
@@ -40,6 +41,14 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff format --check srdfast python_tests bench .ci
 	$(BIN)/mypy srdfast
 	find csrc -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+
+sanitize: $(VENV)/.build
+	for sanitizers in thread address,undefined; do \
+	  $(BIN)/cmake -G Ninja -S . -B build/$$sanitizers -DSRDFAST_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
+	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$$sanitizers" >/dev/null \
+	  && $(BIN)/cmake --build build/$$sanitizers --target test_teams >/dev/null \
+	  && setarch -R build/$$sanitizers/test_teams || exit 1; \
+	done
 
 wheel: $(VENV)/.build
 	rm -rf dist

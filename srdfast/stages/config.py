@@ -56,7 +56,7 @@ class Config:
     refine: bool = _option(True, "refine: train the dictionaries for the task")
     refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
     refine_images: int = _option(10_000, "refine: most training images used")
-    refine_epochs: int = _option(6, "refine: passes over those images")
+    refine_epochs: int = _option(4, "refine: passes over those images")
     refine_batch: int = _option(64, "refine: images a training step")
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")

@@ -89,6 +89,7 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const 
     const T* atom = in.dictionary + static_cast<long>(a) * in.features;
     team.for_each(in.features, [=](int f) { residual[f] -= code * atom[f]; });
   }
+  team.sync();  // every lane has left the sweep, which reads the gradient
   team.for_each(in.atoms, [=](int a) { gradient[a] = 0; });
   team.sync();
   for (int f = 0; f < in.features; ++f) {
