@@ -43,7 +43,7 @@ lint: $(VENV)/.test $(VENV)/.lint
 	find csrc -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
 sanitize: $(VENV)/.build
-	for sanitizers in thread address,undefined; do \
+	@set -e; for sanitizers in thread address,undefined; do \
 	  $(BIN)/cmake -G Ninja -S . -B build/$$sanitizers -DSRDFAST_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
 	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$$sanitizers" >/dev/null \
 	  && $(BIN)/cmake --build build/$$sanitizers --target test_teams >/dev/null \

@@ -117,6 +117,24 @@ def draw_sample(
     return positions
 
 
+def pack(run: Path, folder: Path = FOLDER, name: str = "cifar10") -> None:
+    """Write the models of a training run as this folder ships them: atoms and filters in half precision.
+
+    Args:
+        run: folder of a finished `srdfast train`.
+        folder: where `{name}.safetensors` and `{name}-classifier.safetensors` go.
+        name: what the models are called.
+    """
+    from ..networks import load_network, save_network
+    from ..purifier import Purifier
+
+    run = Path(run)
+    purifier = Purifier.load(run / "7_refine" / "purifier.safetensors")
+    purifier.save(folder / f"{name}.safetensors", dtype="float16")
+    classifier = load_network(run / "1_baseline" / "model.safetensors")
+    save_network(folder / f"{name}-classifier.safetensors", classifier, dtype="float16")
+
+
 def _cut(sheet: np.ndarray, size: int = 32) -> np.ndarray:
     """[rows * size, columns * size, 3] -> [rows * columns, 3, size, size]."""
     rows, columns = sheet.shape[0] // size, sheet.shape[1] // size
