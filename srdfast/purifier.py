@@ -16,7 +16,7 @@ from .arrays import Array
 from .bank import SRDBank, require_format
 from .clusters import NearestCluster
 from .coding import OMPCodes
-from .errors import ModelFormatError
+from .errors import DeviceError, ModelFormatError
 from .files import load_tensors, save_tensors
 from .networks import ResNet, network_arrays, network_from
 from .pretrained import path as pretrained_path
@@ -49,6 +49,10 @@ class Purifier(nn.Module):
     The image is split into low and high band; the encoder's latent chooses the nearest cluster; the high band
     is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1].
     Safe to call from many threads.
+
+    An image's pixels depend on its cluster alone, whatever the batch around it. The choice of the cluster
+    rests on the encoder, whose last bits may depend on the size of the batch: an image on the border
+    between two clusters may then go either way.
 
     Args:
         bank: dictionaries, Gaussians, coder and split.
@@ -180,7 +184,11 @@ class Purifier(nn.Module):
         """Images as a floating tensor [batch, channels, height, width] on this module's device."""
         library = arrays.library_of("images", images)
         dtype = arrays.dtype_name(images)
-        tensor = images if arrays.is_torch(images) else torch.from_numpy(np.array(arrays.to_numpy(images)))
+        tensor = images if arrays.is_torch(images) else _as_tensor(images)
+        if tensor.device != self.synthesis.device:
+            raise DeviceError(
+                f"images: expected them on {self.synthesis.device}, got {tensor.device}; use .to()"
+            )
         if dtype == "uint8":
             tensor = tensor.float() / 255
         elif not tensor.is_floating_point():
@@ -311,6 +319,14 @@ class _IdentityGradient(torch.autograd.Function):
         return gradient, None
 
 
+def _as_tensor(images: Array) -> Tensor:
+    """A numpy or cupy array as a tensor where it lies; copied only where torch could not hold it."""
+    if isinstance(images, np.ndarray):
+        plain = images.flags.writeable and min(images.strides, default=0) >= 0
+        return torch.from_numpy(images if plain else images.copy())
+    return torch.from_dlpack(images)
+
+
 def _like(purified: Tensor, images: Array) -> Array:
     """Purified images in the kind and dtype of the images that came in."""
     dtype = arrays.dtype_name(images)
@@ -321,4 +337,4 @@ def _like(purified: Tensor, images: Array) -> Array:
     if arrays.is_torch(images):
         return purified
     library = arrays.library_of("images", images)
-    return library.asarray(purified.detach().cpu().numpy().astype(dtype, copy=False))
+    return library.from_dlpack(purified.detach()).astype(dtype, copy=False)
