@@ -163,7 +163,6 @@ def test_mistakes_are_one_line(arguments, fragment, capsys, tmp_path, monkeypatc
     assert fragment in fails(capsys, *arguments)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 @pytest.mark.parametrize(
     "command", [["demo"], ["purify", "a", "--out", "b"], ["train", "--data", "a", "--out", "b"]]

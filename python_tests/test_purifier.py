@@ -318,3 +318,27 @@ def test_one_bad_image_is_named_and_its_neighbours_are_fine_without_it(images):
         defence.purify(spoiled)
     kept = [0, 1, 3, 4]
     assert torch.equal(defence.purify(spoiled[kept], clusters=np.zeros(4, np.int64)), clean[kept])
+
+
+def test_training_mode_leaves_the_encoder_alone(images):
+    defence = purifier()
+    before = {name: tensor.clone() for name, tensor in defence.encoder.state_dict().items()}
+    clean = defence.purify(images)
+    assert torch.equal(defence.train().purify(images), clean)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in defence.encoder.state_dict().items())
+
+
+@coders
+def test_no_images_are_described_too(coder):
+    clean, info = purifier(coder).purify(torch.zeros(0, 3, 12, 12), return_info=True)
+    assert clean.shape == (0, 3, 12, 12)
+    assert len(info.clusters) == len(info.atoms_used) == 0
+
+
+def test_equal_atoms_do_not_break_the_exact_gradient(images):
+    defence = purifier(CODERS[1], grad_mode="exact")
+    with torch.no_grad():
+        defence.synthesis[:, 1] = defence.synthesis[:, 0]
+    leaf = images.clone().requires_grad_()
+    defence(leaf).sum().backward()
+    assert torch.all(torch.isfinite(leaf.grad))

@@ -98,3 +98,17 @@ def test_any_image_is_split_as_the_reference_does(seed, height, width, strength)
     np.testing.assert_allclose(low, reference.split(images, strength)[0], atol=2e-6)
     assert_adds_up(images, low, high)
     np.testing.assert_allclose(np.mean(high, axis=(2, 3)), 0, atol=1e-6)  # the mean is low
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("strength", [1e6, 1e9])
+def test_a_huge_strength_leaves_the_mean(rng, strength, dtype):
+    """As the strength grows, the low band becomes the mean of the image."""
+    image = rng.random((1, 1, 9, 14)).astype(dtype)
+    low, _ = srdfast.split(image, strength)
+    np.testing.assert_allclose(low, np.full_like(low, image.mean()), atol=2e-5)
+
+
+def test_a_strength_beyond_the_range_is_refused(rng):
+    with pytest.raises(ValueError, match="strength"):
+        srdfast.split(rng.random((1, 1, 4, 4)), 1e10)

@@ -129,7 +129,7 @@ def prepare_index(index: Array | None, kind: Kind) -> Array | None:
     if index is None:
         return None
     if isinstance(index, (list, tuple)):
-        index = kind.library.asarray(index)
+        index = kind.library.asarray(index, **({} if index else {"dtype": kind.library.int64}))
     library = library_of("index", index)
     if library is not kind.library:
         raise TypeError(f"index: expected a {kind.library.__name__} array, got {library.__name__}")

@@ -48,7 +48,7 @@ class SRDBank:
     stride: int = 2
     """Distance of neighbouring patches in pixels, from 1 to `patch`."""
     split_strength: float = 5.0
-    """Strength of the Tikhonov split, at least 0."""
+    """Strength of the Tikhonov split, from 0 to 1e9."""
 
     def __post_init__(self) -> None:
         features = self.channels * self.patch**2
@@ -65,8 +65,8 @@ class SRDBank:
                 raise ValueError("thresholds: expected values of at least 0")
         if not 1 <= self.stride <= self.patch:
             raise ValueError(f"stride: expected from 1 to the patch size {self.patch}, got {self.stride}")
-        if not 0 <= self.split_strength < np.inf:
-            raise ValueError(f"split_strength: expected at least 0 and finite, got {self.split_strength}")
+        if not 0 <= self.split_strength <= 1e9:
+            raise ValueError(f"split_strength: expected 0 to 1e9, got {self.split_strength}")
         if self.gaussians.labels.max() >= len(self.classes) or self.gaussians.labels.min() < 0:
             raise ValueError(f"classes: expected a name for every label, got {len(self.classes)}")
 
@@ -141,7 +141,7 @@ class SRDBank:
                 stride=int(settings["stride"]),
                 split_strength=float(settings["split_strength"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ModelFormatError(f"{path}: not a whole SRD bank ({reason})") from None
 

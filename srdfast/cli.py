@@ -209,12 +209,12 @@ def _models(model: str, classifier: Path | None, device: str) -> tuple[Purifier,
     from .networks import load_network
     from .purifier import Purifier
 
-    if Path(model).is_dir():
+    if (Path(model) / "7_refine").is_dir():
         refined = Path(model) / "7_refine"
         file, other = refined / "purifier.safetensors", refined / "global.safetensors"
         classifier = classifier or Path(model) / "1_baseline" / "model.safetensors"
     else:
-        file = Path(model) if Path(model).exists() else pretrained.path(model)
+        file = Path(model) if Path(model).is_file() else pretrained.path(model)
         other = file.with_name(f"{file.stem}-global.safetensors")
         classifier = classifier or file.with_name(f"{file.stem}-classifier.safetensors")
     if not file.exists():

@@ -79,7 +79,7 @@ class OMPCodes:
         return contiguous(codes[:, : self.atoms])
 
     def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
-        """Signals [batch, features] = codes * dictionary; arguments as `omp` takes them."""
+        """Signals [batch, features] = codes * dictionary, by the array library's own product."""
         return _reconstruct(self.dense(), dictionary, index)
 
 
@@ -95,7 +95,7 @@ class DenseCodes:
         return self.values
 
     def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
-        """Signals [batch, features] = codes * dictionary; arguments as the coder takes them."""
+        """Signals [batch, features] = codes * dictionary, by the array library's own product."""
         return _reconstruct(self.values, dictionary, index)
 
 
@@ -239,7 +239,7 @@ def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") 
 
     Args:
         images: [..., height, width]; any leading dimensions.
-        strength: at least 0; 0 gives back the image itself.
+        strength: from 0 to 1e9; 0 gives back the image itself, up to rounding.
         nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0.
 
     Returns:
@@ -446,6 +446,8 @@ def _number(name: str, value: float) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number that fits a double") from None
 
 
 def _at_least(name: str, value: float, least: float) -> None:

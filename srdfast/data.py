@@ -118,7 +118,17 @@ def _read(kind: str, reader: Callable[[Request], Content], request: Request) -> 
         images, labels, classes = reader(request)
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, pickle.UnpicklingError) as error:
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        pickle.UnpicklingError,
+        Image.DecompressionBombError,
+    ) as error:
         raise DataError(f"{request.path}: damaged or incomplete {kind} ({error}); fetch it again") from error
     if len(labels) == 0:
         raise DataError(f"{request.path}: no {request.split} images")

@@ -19,6 +19,8 @@ from safetensors.numpy import save_file
 from .errors import ModelFormatError
 
 METADATA_KEY = "srdfast"
+_UMASK = os.umask(0)  # read once: setting it, the only way to read it, is seen by every thread
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
 def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     try:
         metadata = json.loads(header[METADATA_KEY])
-    except (KeyError, json.JSONDecodeError, RecursionError):
+    except (KeyError, ValueError, RecursionError):
         raise ModelFormatError(
             f"{path}: the header holds no srdfast description; not an srdfast file"
         ) from None
@@ -92,6 +94,4 @@ def _flush_to_disk(path: Path, flags: int) -> None:
 
 def _give_ordinary_permissions(path: Path) -> None:
     """`mkstemp` makes private files; a model or a picture is as readable as any other file of the user."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    path.chmod(0o666 & ~_UMASK)

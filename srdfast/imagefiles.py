@@ -28,6 +28,7 @@ BATCH_PIXELS = 1 << 20
 class Picture:
     """An image as read: pixels uint8 [3, height, width], and its transparency if it has one."""
 
+    source: Path
     target: Path
     pixels: np.ndarray
     alpha: Image.Image | None
@@ -113,7 +114,7 @@ def read(source: Path, target: Path) -> Picture:
         transparent = "A" in image.mode or "transparency" in image.info
         alpha = image.convert("RGBA").getchannel("A") if transparent else None
         pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)  # [3, height, width]
-    return Picture(target, np.ascontiguousarray(pixels), alpha)
+    return Picture(source, target, np.ascontiguousarray(pixels), alpha)
 
 
 def write(picture: Picture, pixels: np.ndarray) -> None:
@@ -133,14 +134,14 @@ def _purify_batch(purifier: Purifier, batch: list[Picture], device: str) -> Iter
             purified = purifier(images).cpu().numpy()  # uint8 [batch, 3, height, width]
     except ValueError as error:
         for picture in batch:
-            yield picture.target, str(error)
+            yield picture.source, str(error)
         return
     for picture, pixels in zip(batch, purified, strict=True):
         try:
             write(picture, pixels)
             yield picture.target, None
         except (OSError, ValueError, KeyError) as error:
-            yield picture.target, f"cannot be written ({error})"
+            yield picture.source, f"cannot be written ({error})"
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:

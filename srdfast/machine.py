@@ -48,13 +48,15 @@ def choose_device(name: str) -> str:
     """
     import torch
 
+    from . import build_info
+
     kind, colon, number = name.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (colon and (kind != "cuda" or not number.isdecimal())):
         raise DeviceError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}")
     if kind == "auto":
-        from . import build_info
-
         return "cuda" if torch.cuda.is_available() and build_info().get("cuda") else "cpu"
+    if kind == "cuda" and not build_info()["cuda"]:
+        raise DeviceError(f"--device {name}: this build of srdfast has no CUDA kernels; use --device cpu")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"--device {name}: {_gpu()}; use --device cpu")
     if number and int(number) >= torch.cuda.device_count():

@@ -50,9 +50,10 @@ class Purifier(nn.Module):
     is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1].
     Safe to call from many threads.
 
-    An image's pixels depend on its cluster alone, whatever the batch around it. The choice of the cluster
-    rests on the encoder, whose last bits may depend on the size of the batch: an image on the border
-    between two clusters may then go either way.
+    Given its cluster, an image's pixels have the same bits whatever the batch around it (but for "exact"
+    where a gradient is wanted, which runs on torch's products). The choice of the cluster rests on the
+    encoder, whose last bits may depend on the size of the batch: an image on the border between two
+    clusters may then go either way.
 
     Args:
         bank: dictionaries, Gaussians, coder and split.
@@ -137,6 +138,12 @@ class Purifier(nn.Module):
         index, _ = self._choose(batch, None if labels is None else arrays.to_numpy(labels))
         return index if arrays.is_torch(images) else index.numpy()
 
+    def train(self, mode: bool = True) -> "Purifier":
+        """Sets the mode; the encoder stays in eval mode, where no image disturbs another."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
     def save(self, path: str | os.PathLike[str], dtype: str = "float32") -> None:
         """Writes one safetensors file, atomically; `dtype="float16"` halves its atoms and weights."""
         tensors = {f"bank/{name}": array for name, array in self.bank.tensors(dtype).items()}
@@ -177,7 +184,7 @@ class Purifier(nn.Module):
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> "Purifier":
         """The purifier that ships under a name ("cifar10"), or `load` of a file."""
         path = Path(name_or_path)
-        named = not path.suffix and not path.exists()
+        named = not path.suffix and not path.is_file()
         return cls.load(pretrained_path(str(name_or_path)) if named else path, **options)
 
     def _as_batch(self, images: Array) -> Tensor:
@@ -276,16 +283,17 @@ class Purifier(nn.Module):
         synthesis, coder, analysis, thresholds = self._dictionaries(batch.dtype)
         _, high = coding.split(batch, self.bank.split_strength)
         used, gaps = [], []
-        per_image = coding.extract_patches(high[:1], self.bank.patch, self.bank.stride).shape[1]
+        blank = high.new_zeros(1, *high.shape[1:])
+        per_image = coding.extract_patches(blank, self.bank.patch, self.bank.stride).shape[1]
         images_together = max(1, PATCHES_TOGETHER // max(1, per_image))
         for rows in torch.arange(len(batch)).split(images_together):
             patches = coding.extract_patches(high[rows], self.bank.patch, self.bank.stride)
             flat, of_patch = patches.flatten(0, 1), index[rows].repeat_interleave(per_image)
             codes = torch_ops.encode(flat, synthesis, coder, of_patch, analysis, thresholds)
             counts = codes.counts if isinstance(codes, OMPCodes) else (codes.values != 0).sum(1)
-            used.append(counts.reshape(len(rows), -1).float().mean(1))
+            used.append(counts.reshape(len(rows), per_image).float().mean(1))
             if isinstance(codes, coding.LassoCodes):
-                gaps.append(codes.gap.reshape(len(rows), -1).float().amax(1))
+                gaps.append(codes.gap.reshape(len(rows), per_image).float().amax(1))
         empty = torch.empty(0)
         return torch.cat(used or [empty]), torch.cat(gaps) if gaps else None
 

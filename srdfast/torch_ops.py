@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from . import coding
 from .coding import LISTA, OMP, Coder, Lasso
 
+RIDGE_ROUNDINGS = 16  # keeps a support with equal atoms solvable, at the price of a few roundings
 PATCHES_TOGETHER = 2048  # bounds the memory of the systems that project on supports
 
 
@@ -27,6 +29,7 @@ class _Split(Function):
         return coding.split(images, strength)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_low: Tensor, grad_high: Tensor) -> tuple[Tensor, None]:
         return coding.split(grad_low - grad_high, ctx.strength)[0] + grad_high, None
 
@@ -40,6 +43,7 @@ class _Extract(Function):
         return coding.extract_patches(images, patch, stride)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         average = coding.average_patches(grad, tuple(ctx.shape[1:]), ctx.patch, ctx.stride)
         return average * coverage(average, ctx.patch, ctx.stride), None, None
@@ -54,6 +58,7 @@ class _Average(Function):
         return coding.average_patches(patches, shape, patch, stride)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         spread = grad / coverage(grad, ctx.patch, ctx.stride)
         return coding.extract_patches(spread, ctx.patch, ctx.stride), None, None, None
@@ -70,6 +75,7 @@ class _ProjectedReconstruction(Function):
         return coded.reconstruct(dictionary, index)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         support, dictionary = ctx.saved_tensors
         index = ctx.index if ctx.index is not None else torch.zeros(len(grad), dtype=torch.int64)
@@ -180,12 +186,13 @@ def _axis_coverage(length: int, patch: int, stride: int) -> Tensor:
 
 def _project(vectors: Tensor, support: Tensor, dictionary: Tensor, index: Tensor) -> Tensor:
     """Projections of vectors [n, features] on the spans of their atoms, support bool [n, atoms]."""
-    most = int(support.sum(1).max())
+    most = int(support.sum(1).max()) if len(support) else 0
     if most == 0:
         return torch.zeros_like(vectors)
     chosen, order = support.to(torch.int8).sort(dim=1, descending=True, stable=True)
     chosen, order = chosen[:, :most, None].to(vectors), order[:, :most]
     atoms = dictionary[index[:, None], order] * chosen  # [n, most, features], zero where there is no atom
     gram = atoms @ atoms.mT + torch.diag_embed(1 - chosen[..., 0])
+    gram.diagonal(dim1=-2, dim2=-1).mul_(1 + RIDGE_ROUNDINGS * torch.finfo(gram.dtype).eps)
     coefficients = torch.linalg.solve(gram, atoms @ vectors[..., None])  # [n, most, 1]
     return (atoms.mT @ coefficients)[..., 0]

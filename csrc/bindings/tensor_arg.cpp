@@ -141,14 +141,22 @@ void TensorArg::check(const char* dtype_wanted, int rank, const char* shape_word
   if (written && read_only_) expected(name_, "a writable array", "a read-only one");
 }
 
+namespace {
+
+// What nonfinite= covers: the data to be coded, and not the dictionaries.
+std::string advice(const std::string& name) {
+  return name == "signals" || name == "images" ? "; clean it, or pass nonfinite=\"zero\"" : "";
+}
+
+}  // namespace
+
 template <class T, int Rank>
 void require_finite(const TensorArg& arg, const View<T, Rank>& view) {
   if (!any_nonfinite(view.data, view.size())) return;
   for (std::int64_t i = 0; i < view.extent(0); ++i) {
     if (!any_nonfinite(view.slice(i), view.slice_size())) continue;
     expected(arg.name(), "finite values",
-             "NaN or infinity in entry " + std::to_string(i) +
-                 " of the first axis; clean it, or pass nonfinite=\"zero\"");
+             "NaN or infinity in entry " + std::to_string(i) + " of the first axis" + advice(arg.name()));
   }
 }
 

@@ -112,7 +112,8 @@ def run(context: Context) -> None:
     size = context.train.images.shape[-1]
     for name, result in (("purifier", bank), ("global", everywhere)):
         Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
-    context.path("refine", "pairs.safetensors").unlink(missing_ok=True)
+    for file in ("pairs", "global-bank", "clusters-bank", "global-checkpoint", "clusters-checkpoint"):
+        context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
 
 
 def dual_frame(dictionary: np.ndarray) -> np.ndarray:
@@ -232,7 +233,6 @@ def _train(
         after_epoch=context.report_epoch(f"refine {name}", config.refine_epochs),
     )
     module.trained().save(result)
-    context.path("refine", f"{name}-checkpoint.safetensors").unlink(missing_ok=True)
     return module.trained()
 
 

@@ -177,6 +177,14 @@ def _record(path: Path, stage: Stage, mark: str, config: Config) -> None:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
+def _discard(folder: Path) -> None:
+    """Removes a stage's folder, in one step as far as any later run can see."""
+    trash = folder.with_name(f"{folder.name}.discarded")
+    shutil.rmtree(trash, ignore_errors=True)
+    folder.rename(trash)
+    shutil.rmtree(trash)
+
+
 def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
     """Run one stage unless its output is there; returns whether it ran.
 
@@ -197,7 +205,7 @@ def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
                 f"{context.path(stage.name)}: made with other settings or data; "
                 "give another --out, or --redo to replace it"
             )
-        shutil.rmtree(context.path(stage.name))
+        _discard(context.path(stage.name))
     _record(started, stage, mark, context.config)
     context.log(f"{stage.name}: running")
     stage.run(context)

@@ -142,9 +142,9 @@ class OmpCoder {
         atoms_(atoms),
         features_(features),
         correlations_(static_cast<std::int64_t>(kTile) * atoms),
-        coordinates_(static_cast<std::int64_t>(settings.max_atoms) * atoms),
+        coordinates_(static_cast<std::int64_t>(most(settings, atoms)) * atoms),
         remaining_(atoms),
-        projections_(settings.max_atoms) {}
+        projections_(most(settings, atoms)) {}
 
   // signals [kTile, features]; transposed [features, atoms]
   SRDFAST_INLINE void begin_tile(const T* signals, const T* transposed) {
@@ -163,6 +163,11 @@ class OmpCoder {
   }
 
  private:
+  // No more atoms are chosen than there are.
+  static int most(const OmpSettings<T>& settings, int atoms) {
+    return settings.max_atoms < atoms ? settings.max_atoms : atoms;
+  }
+
   OmpSettings<T> settings_;
   int atoms_, features_;
   const T* signals_ = nullptr;

@@ -58,35 +58,39 @@ struct CosineTransform {
 };
 
 // The elimination of (1 + strength * (eigenvalue_k + L)) u = b along the rows, for all frequencies k.
+//
+// The pivots are kept as pivot = excess + strength with excess_0 = g = 1 + strength * eigenvalue_k and
+// excess_y = g + strength * excess / (excess + strength): sums of positive terms, so that no strength
+// cancels. The last row has one neighbour less: its pivot is its excess alone.
 template <class T>
 struct Elimination {
   Elimination(int height, int width, double strength, const double* eigenvalues)
       : factors(static_cast<std::int64_t>(height) * width),
-        pivots(static_cast<std::int64_t>(height) * width) {
+        inverses(static_cast<std::int64_t>(height) * width) {
     for (int k = 0; k < width; ++k) {
-      double factor = 0;
+      const double least = 1 + strength * eigenvalues[k];
+      double excess = least;
       for (int y = 0; y < height; ++y) {
-        const int neighbours = (y > 0) + (y < height - 1);
-        const double pivot =
-            1 / (1 + strength * (eigenvalues[k] + neighbours) - (y > 0 ? strength * factor : 0.0));
-        factor = strength * pivot;
-        pivots[static_cast<std::int64_t>(y) * width + k] = static_cast<T>(pivot);
-        factors[static_cast<std::int64_t>(y) * width + k] = static_cast<T>(factor);
+        if (y > 0) excess = least + strength * (excess / (excess + strength));
+        const double inverse = 1 / (y < height - 1 ? excess + strength : excess);
+        const std::int64_t i = static_cast<std::int64_t>(y) * width + k;
+        inverses[i] = static_cast<T>(inverse);
+        factors[i] = static_cast<T>(strength * inverse);
       }
     }
   }
 
   // Solves in place for the frequencies [begin, end) of one plane [height, width].
-  SRDFAST_INLINE void solve(int height, int width, int begin, int end, double strength, T* plane) const {
-    const T weight = static_cast<T>(strength);
+  SRDFAST_INLINE void solve(int height, int width, int begin, int end, T* plane) const {
     for (int y = 0; y < height; ++y) {
       T* SRDFAST_RESTRICT row = plane + static_cast<std::int64_t>(y) * width;
-      const T* SRDFAST_RESTRICT pivot = pivots.data() + static_cast<std::int64_t>(y) * width;
+      const T* SRDFAST_RESTRICT inverse = inverses.data() + static_cast<std::int64_t>(y) * width;
       if (y == 0) {
-        for (int k = begin; k < end; ++k) row[k] *= pivot[k];
+        for (int k = begin; k < end; ++k) row[k] *= inverse[k];
       } else {
         const T* SRDFAST_RESTRICT above = row - width;
-        for (int k = begin; k < end; ++k) row[k] = (row[k] + weight * above[k]) * pivot[k];
+        const T* SRDFAST_RESTRICT factor = factors.data() + static_cast<std::int64_t>(y) * width;
+        for (int k = begin; k < end; ++k) row[k] = row[k] * inverse[k] + factor[k] * above[k];
       }
     }
     for (int y = height - 2; y >= 0; --y) {
@@ -97,7 +101,7 @@ struct Elimination {
     }
   }
 
-  Scratch<T> factors, pivots;  // [height, width]
+  Scratch<T> factors, inverses;  // [height, width], strength / pivot and 1 / pivot
 };
 
 }  // namespace SRDFAST_LEVEL

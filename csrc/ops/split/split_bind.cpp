@@ -14,8 +14,7 @@ View<T, 3> planes(const View<T, 4>& images) {
 
 void split(const py::object& images, double strength, const py::object& low, const py::object& high) {
   const TensorArg images_arg("images", images), low_arg("low", low), high_arg("high", high);
-  require_setting(std::isfinite(strength) && strength >= 0, "strength", "a finite number of at least 0",
-                  strength);
+  require_setting(strength >= 0 && strength <= 1e9, "strength", "a number from 0 to 1e9", strength);
   dispatch_float(images_arg, [&](auto zero) {
     using T = decltype(zero);
     SplitProblem<T> problem;

@@ -42,7 +42,7 @@ void split_cpu(const SplitProblem<T>& problem) {
     for (std::int64_t i = begin; i < end; ++i) {
       const int first = static_cast<int>(i % blocks) * kFrequenciesTogether;
       const int last = first + kFrequenciesTogether < width ? first + kFrequenciesTogether : width;
-      elimination.solve(height, width, first, last, problem.strength, problem.low.slice(i / blocks));
+      elimination.solve(height, width, first, last, problem.low.slice(i / blocks));
     }
   });
   const T* images = problem.images.data;
