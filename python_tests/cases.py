@@ -66,3 +66,16 @@ def bank(rng, coder=None, latent=8, clusters=4, atoms=20, patch=4, stride=2, cla
         split_strength=5.0,
         classes=tuple(classes),
     )
+
+
+def write_data(folder, seed=0):
+    """200 training and 40 test images of 10 classes, each class of one colour, as CIFAR-10 batches."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+        labels = np.arange(40) % 10
+        colours = np.stack([25 * labels, 250 - 25 * labels, 125 + 0 * labels], axis=1)[:, :, None]
+        pixels = np.clip(colours + rng.normal(0, 20, (40, 3, 1024)), 0, 255).reshape(40, -1)
+        (folder / f"{name}.bin").write_bytes(np.column_stack([labels, pixels]).astype(np.uint8).tobytes())
+    (folder / "batches.meta.txt").write_text("\n".join("abcdefghij"))
+    return folder

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from cases import write_data
 from torch import nn
 
 from srdfast.data import Dataset
@@ -37,19 +38,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def write_data(folder, seed=0):
-    """200 training and 40 test images of 10 classes, each class of one colour, as CIFAR-10 batches."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir()
-    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
-        labels = np.arange(40) % 10
-        colours = np.stack([25 * labels, 250 - 25 * labels, 125 + 0 * labels], axis=1)[:, :, None]
-        pixels = np.clip(colours + rng.normal(0, 20, (40, 3, 1024)), 0, 255).reshape(40, -1)
-        (folder / f"{name}.bin").write_bytes(np.column_stack([labels, pixels]).astype(np.uint8).tobytes())
-    (folder / "batches.meta.txt").write_text("\n".join("abcdefghij"))
-    return folder
 
 
 @pytest.fixture(scope="module")

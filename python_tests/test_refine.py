@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From clusters to a refined purifier: the last training stages, interrupted at every epoch of them."""
+
+import numpy as np
+import pytest
+from cases import write_data
+
+import srdfast
+
+torch = pytest.importorskip("torch")
+from srdfast.files import load_tensors  # noqa: E402
+from srdfast.stages.refine import dual_frame  # noqa: E402
+from srdfast.stages.run import (  # noqa: E402
+    Config,
+    Context,
+    get_stage,
+    run_stage,
+    train,
+)
+
+STAGES = "baseline,latents,clusters,distributions,dictionaries,robust,refine"
+TINY = Config(
+    depth=10,
+    width=2,
+    batch=20,
+    epochs=1,
+    robust_epochs=1,
+    validation=0.1,
+    min_size=5,
+    components=2,
+    max_clusters=2,
+    atoms=24,
+    dictionary_patches=300,
+    refine_steps=2,
+    refine_images=60,
+    refine_epochs=2,
+    refine_batch=20,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("refine") / "data")
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A run that nothing interrupted."""
+    return train(data, tmp_path_factory.mktemp("refine") / "run", TINY, STAGES, progress=False)
+
+
+def test_the_dictionaries_are_one_a_cluster_and_one_for_all(finished):
+    bank = srdfast.SRDBank.load(finished.path("dictionaries", "bank.safetensors"))
+    everywhere = srdfast.SRDBank.load(finished.path("dictionaries", "global.safetensors"))
+    assert bank.clusters == len(finished.gaussians) and everywhere.clusters == 1
+    norms = np.linalg.norm(bank.synthesis, axis=2)
+    assert norms.max() <= 1 + 1e-5
+    np.testing.assert_array_equal(bank.gaussians.means, finished.gaussians.means)
+
+
+def test_the_refined_purifier_works_and_leaves_nothing_behind(finished):
+    purifier = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    assert purifier.bank.coder == srdfast.LISTA(steps=2) and purifier.image_size == 32
+    images = torch.from_numpy(finished.test.images[:4])
+    clean = purifier(images)
+    assert clean.shape == images.shape and clean.dtype == torch.uint8
+    files = {path.name for path in finished.path("refine").iterdir()}
+    assert files == {"purifier.safetensors", "global.safetensors", "started.json", "done.json"}
+
+
+class KilledError(Exception):
+    """Raised where a run is to be interrupted."""
+
+
+def test_a_refinement_killed_after_every_epoch_ends_with_the_same_bits(data, finished, tmp_path):
+    out = tmp_path / "run"
+    train(data, out, TINY, STAGES.removesuffix(",refine"), progress=False)
+
+    def kill(stage, epoch, measures):
+        raise KilledError
+
+    kills = 0
+    while True:
+        context = Context(data, out, TINY, torch.device("cpu"), False, kill)
+        try:
+            run_stage(get_stage("refine"), context)
+            break
+        except KilledError:
+            kills += 1
+    assert kills == 4  # two epochs of one dictionary for all, two of those of the clusters
+    for name in ("purifier", "global"):
+        expected, _ = load_tensors(finished.path("refine", f"{name}.safetensors"))
+        found, _ = load_tensors(context.path("refine", f"{name}.safetensors"))
+        assert expected.keys() == found.keys()
+        for key, array in expected.items():
+            np.testing.assert_array_equal(found[key], array, err_msg=key)
+
+
+def test_the_dual_frame_reconstructs(rng):
+    atoms = rng.normal(size=(3, 40, 12)).astype(np.float32)
+    signals = rng.normal(size=(5, 12)).astype(np.float32)
+    for dictionary, analysis in zip(atoms, dual_frame(atoms), strict=True):
+        rebuilt = signals @ analysis.T @ dictionary
+        np.testing.assert_allclose(rebuilt, signals, atol=0.15 * np.abs(signals).max())
