@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.stages.refine import dual_frame  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
+from srdfast.torch_ops import lista_reconstruction  # noqa: E402
     Config,
     Context,
     get_stage,
@@ -110,3 +111,20 @@ def test_the_dual_frame_reconstructs(rng):
     for dictionary, analysis in zip(atoms, dual_frame(atoms), strict=True):
         rebuilt = signals @ analysis.T @ dictionary
         np.testing.assert_allclose(rebuilt, signals, atol=0.15 * np.abs(signals).max())
+
+
+def test_the_gradient_of_chosen_dictionaries_is_the_same_on_many_threads():
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    analysis, synthesis = (0.05 * torch.randn(9, 64, 48, requires_grad=True) for _ in range(2))
+    thresholds = torch.full((9, 64), 0.01, requires_grad=True)
+    patches, index = torch.randn(40, 30, 48), torch.randint(0, 9, (40,))
+
+    def gradients():
+        rebuilt = lista_reconstruction(patches, analysis, thresholds, synthesis, 2, index)
+        return torch.autograd.grad(rebuilt.square().sum(), (analysis, thresholds, synthesis))
+
+    first = gradients()
+    for _ in range(20):
+        assert all(torch.equal(one, other) for one, other in zip(first, gradients(), strict=True))
+    torch.set_num_threads(1)

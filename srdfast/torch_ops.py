@@ -146,8 +146,9 @@ def lista_reconstruction(
     if index is None:
         chosen_analysis, chosen_thresholds, chosen_synthesis = analysis[0], thresholds[0], synthesis[0]
     else:
-        chosen_analysis, chosen_synthesis = analysis[index], synthesis[index]  # [batch, atoms, features]
-        chosen_thresholds = thresholds[index][:, None, :]  # [batch, 1, atoms]
+        # index_select, whose gradient is added up in one order; that of analysis[index] races between threads
+        chosen_analysis, chosen_synthesis = (part.index_select(0, index) for part in (analysis, synthesis))
+        chosen_thresholds = thresholds.index_select(0, index)[:, None, :]  # [batch, 1, atoms]
     rebuilt = torch.zeros_like(patches)
     codes = patches.new_zeros(())
     for _ in range(steps):
