@@ -11,13 +11,13 @@ torch = pytest.importorskip("torch")
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.stages.refine import dual_frame  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
-from srdfast.torch_ops import lista_reconstruction  # noqa: E402
     Config,
     Context,
     get_stage,
     run_stage,
     train,
 )
+from srdfast.torch_ops import lista_reconstruction  # noqa: E402
 
 STAGES = "baseline,latents,clusters,distributions,dictionaries,robust,refine"
 TINY = Config(
