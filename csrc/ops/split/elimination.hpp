@@ -19,6 +19,7 @@
 
 #include "core/parallel.hpp"
 #include "core/scratch.hpp"
+#include "math/transpose.hpp"
 #include "math/vector.hpp"
 
 namespace srdfast {
@@ -34,7 +35,7 @@ class Elimination {
       : length_(length),
         strength_(static_cast<T>(strength)),
         blocks_((frequencies + kVectorLength<T> - 1) / kVectorLength<T>),
-        counts_(groups()),
+        limits_(groups()),
         last_(blocks_ * kVectorLength<T>),
         pivots_(static_cast<std::int64_t>(blocks_) * length) {
     parallel_for(groups(), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -60,60 +61,63 @@ class Elimination {
   }
 
  private:
+  static constexpr int kLength = kVectorLength<T>;
+
   struct Pivot {
-    Vector<T> inverse, share;
+    T inverse[kLength], share[kLength];
   };
 
   // The pivots of one group, until they stop growing in double: the rest of the line repeats them.
   void prepare(int group, int frequencies, double strength) {
-    constexpr int kLength = kVectorLength<T>;
     constexpr double kPi = 3.14159265358979323846;
-    const int first = group * kTogether;
-    const int blocks = blocks_ - first < kTogether ? blocks_ - first : kTogether;
-    double least[kTogether * kLength], excess[kTogether * kLength];
+    const int first = group * kTogether * kLength;
+    const int blocks = blocks_ - group * kTogether < kTogether ? blocks_ - group * kTogether : kTogether;
+    double least[kTogether * kLength], excess[kTogether * kLength], grown[kTogether * kLength];
     for (int i = 0; i < blocks * kLength; ++i) {
-      const double sine = ::sin(kPi * (first * kLength + i) / (2.0 * frequencies));
+      const double sine = ::sin(kPi * (first + i) / (2.0 * frequencies));
       excess[i] = least[i] = 1 + strength * 4 * sine * sine;
     }
     int x = 0;
-    for (bool grows = true; grows && x < length_; ++x) {
-      grows = false;
+    for (;; ++x) {
+      int growing = 0;
       for (int b = 0; b < blocks; ++b) {
-        Pivot& pivot = pivots_[static_cast<std::int64_t>(first + b) * length_ + x];
-        for (int lane = 0; lane < kLength; ++lane) {
-          double& e = excess[b * kLength + lane];
-          const double inverse = 1 / (e + strength), share = e * inverse;
-          pivot.inverse[lane] = static_cast<T>(inverse);
-          pivot.share[lane] = static_cast<T>(share);
-          last_[(first + b) * kLength + lane] = static_cast<T>(1 / e);
-          const double next = least[b * kLength + lane] + strength * share;
-          grows |= next > e;
-          e = next;
+        Pivot& pivot = pivots_[static_cast<std::int64_t>(group * kTogether + b) * length_ + x];
+        for (int i = 0; i < kLength; ++i) {
+          const double e = excess[b * kLength + i], inverse = 1 / (e + strength), share = e * inverse;
+          const double next = least[b * kLength + i] + strength * share;
+          pivot.inverse[i] = static_cast<T>(inverse);
+          pivot.share[i] = static_cast<T>(share);
+          grown[b * kLength + i] = next;
+          growing += next > e;
         }
       }
+      if (growing == 0 || x == length_ - 1) break;
+      std::memcpy(excess, grown, sizeof(excess));
     }
-    counts_[group] = x;
+    for (int i = 0; i < blocks * kLength; ++i) last_[first + i] = static_cast<T>(1 / excess[i]);
+    limits_[group] = x;
   }
 
   template <int Blocks>
   void solve_blocks(int group, std::int64_t line, T* SRDFAST_RESTRICT lines) const {
-    constexpr int kLength = kVectorLength<T>;
-    const int first = group * kTogether, limit = counts_[group] - 1;
+    const int first = group * kTogether, limit = limits_[group];
     const Pivot* const pivots = pivots_.data() + static_cast<std::int64_t>(first) * length_;
     Vector<T> u[Blocks] = {};
     const auto forward = [&](int x, const Pivot* pivot) {
       for (int b = 0; b < Blocks; ++b) {
         const Pivot& p = pivot[b * static_cast<std::int64_t>(length_)];
+        const Vector<T> share = load_vector(p.share);
         Vector<T>& value = *reinterpret_cast<Vector<T>*>(lines + b * line + x * kLength);
-        u[b] += value * p.inverse - p.share * u[b];
+        u[b] += value * load_vector(p.inverse) - share * u[b];
         value = u[b];
       }
     };
     const auto backward = [&](int x, const Pivot* pivot) {
       for (int b = 0; b < Blocks; ++b) {
         const Pivot& p = pivot[b * static_cast<std::int64_t>(length_)];
+        const Vector<T> share = load_vector(p.share);
         Vector<T>& value = *reinterpret_cast<Vector<T>*>(lines + b * line + x * kLength);
-        u[b] = value + (u[b] - p.share * u[b]);
+        u[b] = value + (u[b] - share * u[b]);
         value = u[b];
       }
     };
@@ -123,8 +127,7 @@ class Elimination {
     for (int x = varied; x < end; ++x) forward(x, pivots + limit);
     for (int b = 0; b < Blocks; ++b) {  // at the end pivot = excess: (b + strength u) / excess
       Vector<T>& value = *reinterpret_cast<Vector<T>*>(lines + b * line + end * kLength);
-      Vector<T> inverse;
-      std::memcpy(&inverse, &last_[(first + b) * kLength], sizeof(inverse));
+      const Vector<T> inverse = load_vector(&last_[(first + b) * kLength]);
       u[b] = value * inverse + strength_ * inverse * u[b];
       value = u[b];
     }
@@ -135,7 +138,7 @@ class Elimination {
   int length_;
   T strength_;
   int blocks_;
-  Scratch<int> counts_;       // [groups], pivots until they repeat
+  Scratch<int> limits_;    // [groups], the first pivot that repeats
   Scratch<T> last_;       // [blocks, lanes], the inverse of the last pivot
   Scratch<Pivot> pivots_;     // [blocks, length]
 };
