@@ -42,12 +42,10 @@ class CosineTransform {
   }
 
   // Transforms back frequencies [length + 1], the last of them 0; afterwards pixel(out, i) is the pixel i.
-  template <class Load, class Hook>
-  void inverse(const Load& load, const Hook& hook, Complex<T>* out, Complex<T>* work) const {
+  void inverse(const Complex<T>* frequencies, Complex<T>* out, Complex<T>* work) const {
     fourier_(
         [&](int k) {
-          hook(k);
-          const Complex<T> z = load(k) - times_i(load(length_ - k));
+          const Complex<T> z = frequencies[k] - times_i(frequencies[length_ - k]);
           return swapped(z * Root<T>{turns_[k].re, -turns_[k].im});
         },
         out, work);
