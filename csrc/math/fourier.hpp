@@ -60,7 +60,7 @@ SRDFAST_INLINE Complex<T> swapped(const Complex<T>& a) {
   return {a.im, a.re};
 }
 
-constexpr int kLargestRadix = 61;  // about where the quadratic cost of a prime meets Bluestein's
+constexpr int kLargestRadix = 127;  // about where the quadratic cost of a prime meets Bluestein's
 
 // The transform of an odd number of values, the sums over j and radix - j shared.
 template <int Room, class T>
@@ -150,11 +150,15 @@ class MixedRadixFourier {
     for (int rest = length; rest > 1; rest /= radices_[levels++]) radices_[levels] = radix_of(rest);
   }
 
-  // The factor of `length` that is transformed first; above kLargestRadix where there is none.
+  // The factor of `length` that is transformed first: the largest after which the rest is not too short to be
+  // worth a pass. Above kLargestRadix where there is no small one.
   static int radix_of(int length) {
-    constexpr int kRadices[] = {12, 10, 9, 8, 7, 6, 5, 4, 3, 2};
-    for (const int radix : kRadices) {
-      if (length % radix == 0) return radix;
+    constexpr int kRadices[] = {16, 12, 10, 9, 8, 7, 6, 5, 4, 3, 2};
+    for (int least = 4; least > 0; least -= 3) {
+      for (const int radix : kRadices) {
+        const int rest = length / radix;
+        if (length % radix == 0 && (rest == 1 || rest >= least)) return radix;
+      }
     }
     int radix = 11;
     while (length % radix != 0) radix += 2;
@@ -188,6 +192,7 @@ class MixedRadixFourier {
       case 9: return radix_part<9>(level, first, stride, load, out);
       case 10: return radix_part<10>(level, first, stride, load, out);
       case 12: return radix_part<12>(level, first, stride, load, out);
+      case 16: return radix_part<16>(level, first, stride, load, out);
       default: return radix_part<0>(level, first, stride, load, out);
     }
   }
@@ -207,10 +212,10 @@ class MixedRadixFourier {
     };
     Complex<T> z[kRoom];
     if (count == 1) {
-#pragma GCC unroll 12
+#pragma GCC unroll 16
       for (int j = 0; j < radix; ++j) z[j] = load(first + j * stride);
       transform(z);
-#pragma GCC unroll 12
+#pragma GCC unroll 16
       for (int j = 0; j < radix; ++j) out[j] = z[j];
       return;
     }
@@ -219,10 +224,10 @@ class MixedRadixFourier {
     }
     for (int k = 0; k < count; ++k) {
       z[0] = out[k];
-#pragma GCC unroll 12
+#pragma GCC unroll 16
       for (int j = 1; j < radix; ++j) z[j] = out[k + j * count] * roots_[j * k * stride];
       transform(z);
-#pragma GCC unroll 12
+#pragma GCC unroll 16
       for (int j = 0; j < radix; ++j) out[k + j * count] = z[j];
     }
   }

@@ -65,7 +65,7 @@ class Splitter {
 
   std::int64_t stride() const { return (width_ + kLength - 1) / kLength * kLength + kLength; }
   int room() const { return cosine_.room() + kLength; }
-  std::int64_t line() const { return static_cast<std::int64_t>(strips()) * kStrip * kLength; }
+  std::int64_t line() const { return static_cast<std::int64_t>(strips() | 1) * kStrip * kLength; }
 
   // Up to kLength complex numbers value(i), zero from `count` on.
   template <class Value>
