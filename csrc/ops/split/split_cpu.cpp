@@ -114,6 +114,7 @@ class Splitter {
     T* out = spectrum + static_cast<std::int64_t>(strip) * kStrip * kLength;
     for (int base = 0; base < width_; base += kLength, out += line()) {
       Vector<T> re[kLength], im[kLength];
+      prefetch_chunk(out + 2 * line());
       take(width_ - base, re, im, [&](int i) { return cosine_.frequency(transformed, base + i); });
       store_transposed(re, out, kLength);
       store_transposed(im, out + kLength * kLength, kLength);
@@ -123,11 +124,18 @@ class Splitter {
   SRDFAST_INLINE void load_frequencies(const T* spectrum, int strip, Complex<T>* frequencies) const {
     const T* in = spectrum + static_cast<std::int64_t>(strip) * kStrip * kLength;
     for (int base = 0; base < width_; base += kLength, in += line()) {
+      prefetch_chunk(in + 2 * line());
       T* const out = reinterpret_cast<T*>(frequencies + base);
       transpose_tile(in, kLength, out, kStrip);
       transpose_tile(in + kLength * kLength, kLength, out + kLength, kStrip);
     }
     frequencies[width_] = Complex<T>{};
+  }
+
+  // Asks for what a strip has in a later block: the blocks lie too far apart for the hardware to foresee.
+  static SRDFAST_INLINE void prefetch_chunk(const T* chunk) {
+    constexpr int kSecondLevel = 2;
+    for (int i = 0; i < kStrip; ++i) __builtin_prefetch(chunk + i * kLength, 0, kSecondLevel);
   }
 
   // Squares whose rows begin stride elements apart.
