@@ -10,15 +10,15 @@ namespace {
 template <class T, class Take>
 void transform_rows(std::int64_t rows, int width, const T* in, const T* matrix, const Take& take) {
   const std::int64_t tiles = (rows + kTile - 1) / kTile;
+  Scratch<T> packed(packed_size<T>(width, width));
+  pack(width, width, [=](int k, int c) { return matrix[std::int64_t{k} * width + c]; }, packed.data());
   parallel_for(tiles, 8, [&](std::int64_t begin, std::int64_t end) {
-    Scratch<T> tile(static_cast<std::int64_t>(kTile) * width),
-        product(static_cast<std::int64_t>(kTile) * width);
+    Scratch<T> product(static_cast<std::int64_t>(kTile) * padded(width));
     for (std::int64_t t = begin; t < end; ++t) {
       const std::int64_t first = t * kTile;
       const int count = static_cast<int>(rows - first < kTile ? rows - first : kTile);
-      load_tile(count, width, [&](int r) { return in + (first + r) * width; }, tile.data());
-      tile_product(width, width, tile.data(), width, matrix, product.data());
-      for (int r = 0; r < count; ++r) take(first + r, product.data() + static_cast<long>(r) * width);
+      tile_product(count, width, width, in + first * width, width, packed.data(), product.data(), padded(width));
+      for (int r = 0; r < count; ++r) take(first + r, product.data() + static_cast<long>(r) * padded(width));
     }
   });
 }
