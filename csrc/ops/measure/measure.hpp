@@ -15,6 +15,7 @@ struct PeakProblem {
   static constexpr const char* dtype = DTypeName<T>::value;
 
   std::int64_t repeats;  // of the loop of multiply-adds, on every thread
+  const T* starts;       // [12], where the chains begin
 
   // outputs
   double* operations;  // multiplications and additions done, over all threads

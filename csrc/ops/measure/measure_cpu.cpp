@@ -15,7 +15,9 @@ void peak_cpu(const PeakProblem<T>& problem) {
   const int threads = num_threads();
   parallel_for(threads, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t thread = begin; thread < end; ++thread) {
-      Vector<T> a = broadcast<T>(1), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a, l = a;
+      const auto start = [&](int chain) { return broadcast<T>(problem.starts[chain]); };
+      Vector<T> a = start(0), b = start(1), c = start(2), d = start(3), e = start(4), f = start(5);
+      Vector<T> g = start(6), h = start(7), i = start(8), j = start(9), k = start(10), l = start(11);
       const Vector<T> factor = broadcast<T>(T(1) - T(1e-6)), term = broadcast<T>(T(1e-6));
       for (std::int64_t repeat = 0; repeat < problem.repeats; ++repeat) {
         a = a * factor + term, b = b * factor + term, c = c * factor + term, d = d * factor + term;

@@ -22,6 +22,7 @@ struct Pursuit {
   bool active;                // takes another step
   T energy, residual_energy;  // |x|^2, |residual|^2
   Best<T> best;               // the atom that the next step adds
+  T scale, projection;        // 1 / length of that atom outside the span, and <x, u> along its new direction
   T* correlations;            // [width]
   T* coordinates;             // [max_atoms, width]
   T* remaining;               // [width], kept by selection by residual
@@ -77,7 +78,7 @@ class OmpCoder {
   }
 
  private:
-  static constexpr std::int64_t kTogether = 4;  // signals that step in turn: one's search hides behind another's update
+  static constexpr std::int64_t kTogether = 4;  // signals that step together: one's search hides behind another's update
   static constexpr int kWays = kPadding / kVectorLength<T>;
 
   // What depends on the dictionary alone.
@@ -109,8 +110,12 @@ class OmpCoder {
     for (int step = 0; step < most_ && any; ++step) {
       any = false;
       for (int s = 0; s < together; ++s) {
-        if (pursuits[s].active) advance<Rule>(step, pursuits[s]);
+        if (pursuits[s].active) add_best(step, pursuits[s]);
         any |= pursuits[s].active;
+      }
+      if (step + 1 == most_) break;  // nothing is searched any more
+      for (int s = 0; s < together; ++s) {
+        if (pursuits[s].active) pursuits[s].best = update<Rule>(step, pursuits[s]);
       }
     }
     for (int s = 0; s < together; ++s) finish(pursuits[s]);
@@ -125,6 +130,8 @@ class OmpCoder {
                        energy,
                        energy,
                        {},
+                       0,
+                       0,
                        correlations_.data() + std::int64_t{row} * width_,
                        coordinates_.data() + std::int64_t{slot} * most_ * width_,
                        remaining_.data() + std::int64_t{slot} * width_,
@@ -139,9 +146,8 @@ class OmpCoder {
     return pursuit;
   }
 
-  // Adds the best atom; then updates the others and finds the next best, unless this was the last.
-  template <Selection Rule>
-  SRDFAST_INLINE void advance(int step, Pursuit<T>& pursuit) {
+  // Adds the best atom, or ends the pursuit.
+  SRDFAST_INLINE void add_best(int step, Pursuit<T>& pursuit) {
     const int chosen = pursuit.best.index;
     const T norm = norms_[chosen], correlation = pursuit.correlations[chosen];
     pursuit.active = (settings_.tolerance == 0 || pursuit.residual_energy > settings_.tolerance) &&
@@ -156,17 +162,14 @@ class OmpCoder {
       outside -= shares[k] * shares[k];
     }
     if (!(outside > dependent_[chosen])) return refer(pursuit);
-    const T length = __builtin_sqrt(outside), projection = correlation / length;
+    const T length = __builtin_sqrt(outside);
     shares[step] = length;
-    pursuit.projections[step] = projection;
-    pursuit.residual_energy -= projection * projection;
+    pursuit.scale = 1 / length;
+    pursuit.projection = correlation / length;
+    pursuit.projections[step] = pursuit.projection;
+    pursuit.residual_energy -= pursuit.projection * pursuit.projection;
     indices(pursuit.row)[step] = chosen;
     counts_[pursuit.row] = step + 1;
-    if (step + 1 < most_) {
-      pursuit.best = update<Rule>(step, gram_ + std::int64_t{chosen} * width_, 1 / length, projection, pursuit);
-    } else {
-      pursuit.active = false;
-    }
   }
 
   template <Selection Rule>
@@ -185,15 +188,24 @@ class OmpCoder {
 
   // The coordinates of all atoms along the new direction, and what they change: one pass over the atoms.
   template <Selection Rule>
-  SRDFAST_INLINE Best<T> update(int step, const T* gram_row, T scale, T projection, const Pursuit<T>& pursuit) const {
+  SRDFAST_INLINE Best<T> update(int step, const Pursuit<T>& pursuit) const {
+    // Local copies: the compiler must take it that a store changes whatever a pointer leads to.
+    const int width = width_;
+    const T scale = pursuit.scale, projection = pursuit.projection;
+    const T* const gram_row = gram_ + std::int64_t{pursuit.best.index} * width;
     const T* const shares = pursuit.triangle + std::int64_t{step} * most_;
+    const T* const earlier_rows = pursuit.coordinates;
+    T* const row = pursuit.coordinates + std::int64_t{step} * width;
+    T* const correlations = pursuit.correlations;
+    T* const remaining = pursuit.remaining;
+    const T* const dependent = dependent_.data();
     Search<Rule> search;
-    for (int a = 0; a < width_; a += kPadding) {
+    for (int a = 0; a < width; a += kPadding) {
       Vector<T> coordinates[kWays];
 #pragma GCC unroll 4
       for (int way = 0; way < kWays; ++way) coordinates[way] = load(gram_row + a + way * kVectorLength<T>);
       for (int k = 0; k < step; ++k) {
-        const T* const earlier = pursuit.coordinates + std::int64_t{k} * width_ + a;
+        const T* const earlier = earlier_rows + std::int64_t{k} * width + a;
         const T share = shares[k];
 #pragma GCC unroll 4
         for (int way = 0; way < kWays; ++way) coordinates[way] -= share * load(earlier + way * kVectorLength<T>);
@@ -202,15 +214,15 @@ class OmpCoder {
       for (int way = 0; way < kWays; ++way) {
         const int at = a + way * kVectorLength<T>;
         const Vector<T> coordinate = coordinates[way] * scale;
-        const Vector<T> correlations = load(pursuit.correlations + at) - projection * coordinate;
-        store(coordinate, pursuit.coordinates + std::int64_t{step} * width_ + at);
-        store(correlations, pursuit.correlations + at);
-        Vector<T> remaining = {};
+        const Vector<T> correlation = load(correlations + at) - projection * coordinate;
+        store(coordinate, row + at);
+        store(correlation, correlations + at);
+        Vector<T> left = {};
         if constexpr (Rule == Selection::residual) {
-          remaining = load(pursuit.remaining + at) - coordinate * coordinate;
-          store(remaining, pursuit.remaining + at);
+          left = load(remaining + at) - coordinate * coordinate;
+          store(left, remaining + at);
         }
-        search.offer(way, a, correlations, remaining, load(dependent_.data() + at));
+        search.offer(way, a, correlation, left, load(dependent + at));
       }
     }
     return search.result();
