@@ -46,13 +46,13 @@ std::string bracketed(int rank, const Integer* extents) {
 // Whether any of the values is NaN or infinite: their exponent bits are all ones.
 template <class Bits, class T>
 bool any_nonfinite_among(const T* values, std::int64_t count, Bits exponent) {
-  bool found = false;
+  Bits found = 0;  // as wide as the values, so that the compiler can vectorise
   for (std::int64_t i = 0; i < count; ++i) {
     Bits bits;
     std::memcpy(&bits, values + i, sizeof(bits));
-    found |= (bits & exponent) == exponent;
+    found |= (bits & exponent) == exponent ? ~Bits{0} : Bits{0};
   }
-  return found;
+  return found != 0;
 }
 
 bool any_nonfinite_among(const float* values, std::int64_t count) {
