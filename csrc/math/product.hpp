@@ -40,12 +40,29 @@ SRDFAST_INLINE std::int64_t packed_size(int inner, int columns) {
   return static_cast<std::int64_t>(panel_count<T>(columns)) * inner * kPanel<T>;
 }
 
-// packed [panels, inner, kPanel] of the matrix with entry(k, c), zeros in the columns that fill the last panel.
-template <class T, class Entry>
-SRDFAST_INLINE void pack(int inner, int columns, const Entry& entry, T* packed) {
+// packed [panels, inner, kPanel] of a matrix [inner, columns] with row_stride elements between rows; zeros in the
+// columns that fill the last panel.
+template <class T>
+SRDFAST_INLINE void pack(int inner, int columns, const T* matrix, int row_stride, T* packed) {
   for (int first = 0; first < columns; first += kPanel<T>) {
+    const int count = columns - first < kPanel<T> ? columns - first : kPanel<T>;
     for (int k = 0; k < inner; ++k, packed += kPanel<T>) {
-      for (int c = 0; c < kPanel<T>; ++c) packed[c] = first + c < columns ? entry(k, first + c) : T(0);
+      const T* row = matrix + std::int64_t{k} * row_stride + first;
+      for (int c = 0; c < count; ++c) packed[c] = row[c];
+      for (int c = count; c < kPanel<T>; ++c) packed[c] = 0;
+    }
+  }
+}
+
+// The same of the transpose of a matrix [columns, inner].
+template <class T>
+SRDFAST_INLINE void pack_transposed(int inner, int columns, const T* SRDFAST_RESTRICT matrix,
+                                    T* SRDFAST_RESTRICT packed) {
+  for (int first = 0; first < columns; first += kPanel<T>, packed += std::int64_t{inner} * kPanel<T>) {
+    for (int c = 0; c < kPanel<T>; ++c) {
+      const T* row = matrix + std::int64_t{first + c} * inner;
+      const bool filled = first + c < columns;
+      for (int k = 0; k < inner; ++k) packed[std::int64_t{k} * kPanel<T> + c] = filled ? row[k] : T(0);
     }
   }
 }

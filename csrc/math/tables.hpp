@@ -36,13 +36,6 @@ class PackedMatrices {
   Scratch<T> data_;
 };
 
-// Packs atoms [atoms, features] as the matrix [features, atoms] that maps signals to correlations.
-template <class T>
-SRDFAST_INLINE void pack_transposed(int atoms, int features, const T* matrix, T* packed) {
-  pack(features, atoms, [=](int f, int a) { return matrix[static_cast<std::int64_t>(a) * features + f]; },
-       packed);
-}
-
 // out [features] += value * atom
 template <class T>
 SRDFAST_INLINE void add_atom(int features, T value, const T* SRDFAST_RESTRICT atom, T* SRDFAST_RESTRICT out) {
@@ -65,7 +58,7 @@ class GramTables final : public Prepared {
     const std::int64_t tiles = (atoms + kTile - 1) / kTile;
     parallel_for(dictionary.extent(0), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t d = begin; d < end; ++d) {
-        if (uses(d)) pack_transposed(atoms, features, dictionary.slice(d), transposes_[d]);
+        if (uses(d)) pack_transposed(features, atoms, dictionary.slice(d), transposes_[d]);
       }
     });
     parallel_for(dictionary.extent(0) * tiles, 4, [&](std::int64_t begin, std::int64_t end) {

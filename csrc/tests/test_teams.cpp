@@ -44,7 +44,7 @@ struct Case {
     if (atoms > 3) {  // a duplicate: ties go to the lower index
       for (int f = 0; f < features; ++f) dictionary[3 * features + f] = dictionary[1 * features + f];
     }
-    pack_transposed(atoms, features, dictionary.data(), transposed.data());
+    pack_transposed(features, atoms, dictionary.data(), transposed.data());
     for (int a = 0; a < atoms; ++a) {
       for (int f = 0; f < features; ++f) correlations[a] += dictionary[a * features + f] * signal[f];
       for (int b = 0; b < atoms; ++b) {

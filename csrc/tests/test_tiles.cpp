@@ -116,7 +116,7 @@ void test_lista(const Case& given) {
   std::vector<float> analysis = given.dictionary;
   for (float& value : analysis) value *= 0.3f;
   const View<const float, 3> analysis_view{analysis.data(), {1, given.atoms, given.features}};
-  const ListaTables<float> tables(analysis_view, given.view(), everything);
+  const ListaTables<float> tables(analysis_view, given.view(), 3, everything);
   ListaCoder<float> coder(3, {thresholds.data(), {1, given.atoms}}, tables);
   coder.code(0, given.count, given.signals.data());
   bool right = true;

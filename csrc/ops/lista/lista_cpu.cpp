@@ -11,7 +11,8 @@ template <class T>
 void lista_cpu(const ListaProblem<T>& problem) {
   const Groups groups(problem.index.data, problem.signals.extent(0), problem.synthesis.extent(0), kTile);
   const std::size_t atoms = static_cast<std::size_t>(problem.synthesis.extent(1));
-  const ListaTables<T> tables(problem.analysis, problem.synthesis, [&](std::int64_t d) { return groups.uses(d); });
+  const ListaTables<T> tables(problem.analysis, problem.synthesis, problem.steps,
+                              [&](std::int64_t d) { return groups.uses(d); });
   code_batch(
       problem.signals, groups, [&] { return ListaCoder<T>(problem.steps, problem.thresholds, tables); },
       [&](const ListaCoder<T>& coder, int row, std::int64_t i) {

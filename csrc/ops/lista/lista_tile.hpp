@@ -20,18 +20,28 @@ inline namespace SRDFAST_LEVEL {
 template <class T>
 class ListaTables final : public Prepared {
  public:
-  // analysis and synthesis [dictionaries, atoms, features]; uses(d) tells which dictionaries are wanted.
+  // analysis and synthesis [dictionaries, atoms, features]; uses(d) tells which dictionaries are wanted; `steps`
+  // is the most that will be taken.
   template <class Uses>
-  ListaTables(const View<const T, 3>& analysis, const View<const T, 3>& synthesis, const Uses& uses)
+  ListaTables(const View<const T, 3>& analysis, const View<const T, 3>& synthesis, int steps, const Uses& uses)
       : atoms(static_cast<int>(analysis.extent(1))),
         features(static_cast<int>(analysis.extent(2))),
-        by_gram(atoms < 2 * features),
+        by_gram(steps > 1 && atoms < 2 * features),
         to_atoms(analysis.extent(0), features, atoms),
         to_features(analysis.extent(0), atoms, features),
         recurrence(by_gram ? analysis.extent(0) : 0, atoms, atoms) {
-    parallel_for(analysis.extent(0), 1, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t dictionaries = analysis.extent(0);
+    parallel_for(dictionaries, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t d = begin; d < end; ++d) {
-        if (uses(d)) fill(d, analysis.slice(d), synthesis.slice(d));
+        if (!uses(d)) continue;
+        pack_transposed(features, atoms, analysis.slice(d), to_atoms[d]);
+        pack(atoms, features, synthesis.slice(d), features, to_features[d]);
+      }
+    });
+    if (!by_gram) return;
+    parallel_for(dictionaries, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t d = begin; d < end; ++d) {
+        if (uses(d)) fill_recurrence(d, synthesis.slice(d));
       }
     });
   }
@@ -43,20 +53,19 @@ class ListaTables final : public Prepared {
   PackedMatrices<T> recurrence;   // I - D E^T [atoms, atoms]
 
  private:
-  void fill(std::int64_t d, const T* analysis, const T* synthesis) {
-    pack_transposed(atoms, features, analysis, to_atoms[d]);
-    pack(atoms, features, [=, this](int a, int f) { return synthesis[std::int64_t{a} * features + f]; },
-         to_features[d]);
-    if (!by_gram) return;
+  void fill_recurrence(std::int64_t d, const T* synthesis) {
     const int width = padded(atoms);
-    Scratch<T> gram(std::int64_t{atoms} * width);  // D E^T
+    Scratch<T> matrix(std::int64_t{atoms} * width);
     for (int a = 0; a < atoms; a += kTile) {
       const int count = atoms - a < kTile ? atoms - a : kTile;
       to_atoms.multiply(d, count, synthesis + std::int64_t{a} * features, features,
-                        gram.data() + std::int64_t{a} * width, width);
+                        matrix.data() + std::int64_t{a} * width, width);
     }
-    pack(atoms, atoms, [&](int a, int b) { return T(a == b) - gram[std::int64_t{a} * width + b]; },
-         recurrence[d]);
+    for (int a = 0; a < atoms; ++a) {
+      T* row = matrix.data() + std::int64_t{a} * width;
+      for (int b = 0; b < atoms; ++b) row[b] = T(a == b) - row[b];
+    }
+    pack(atoms, atoms, matrix.data(), width, recurrence[d]);
   }
 };
 

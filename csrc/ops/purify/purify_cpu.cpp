@@ -88,7 +88,8 @@ void purify_lista(const PurifyProblem<T, ListaCoding<T>>& problem) {
   const Groups groups = by_dictionary(problem);
   const ListaCoding<T>& coding = problem.coding;
   const auto make_tables = [&] {
-    return ListaTables<T>(coding.analysis, problem.dictionary, [&](std::int64_t d) { return groups.uses(d); });
+    return ListaTables<T>(coding.analysis, problem.dictionary, coding.steps,
+                          [&](std::int64_t d) { return groups.uses(d); });
   };
   with_tables<ListaTables<T>>(problem.prepared, make_tables, [&](const ListaTables<T>& tables) {
     rebuild<T>(problem, groups, [&] { return ListaCoder<T>(coding.steps, coding.thresholds, tables); });

@@ -11,7 +11,7 @@ template <class T, class Take>
 void transform_rows(std::int64_t rows, int width, const T* in, const T* matrix, const Take& take) {
   const std::int64_t tiles = (rows + kTile - 1) / kTile;
   Scratch<T> packed(packed_size<T>(width, width));
-  pack(width, width, [=](int k, int c) { return matrix[std::int64_t{k} * width + c]; }, packed.data());
+  pack(width, width, matrix, width, packed.data());
   parallel_for(tiles, 8, [&](std::int64_t begin, std::int64_t end) {
     Scratch<T> product(static_cast<std::int64_t>(kTile) * padded(width));
     for (std::int64_t t = begin; t < end; ++t) {
