@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import _core
-from .arrays import Array, Kind, Nonfinite, contiguous, kind_of, prepare, prepare_index
+from .arrays import Array, Kind, Nonfinite, contiguous, kind_of, prepare_index
+from .arrays import prepare as prepare_array
 
 Selection = Literal["correlation", "residual"]
 
@@ -55,6 +56,8 @@ class LISTA:
 
 
 Coder = OMP | Lasso | LISTA
+Prepared = _core.Prepared
+"""What `prepare` returns: dictionaries with the tables that the coders need of them."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,34 @@ class ListaCodes(DenseCodes):
     """What `lista` returns."""
 
 
+def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array | None = None) -> Prepared:
+    """Computes once what the coders need of dictionaries: packed copies, Gram matrices.
+
+    `omp`, `lasso` and `purify_patches` take the result in the place of `dictionary`, with the same answers to
+    the last bit; a call with few signals then costs only these. It keeps copies of the arrays, never changes, and
+    may be shared by threads. Its size is about atoms^2 + 3 * atoms * features numbers a dictionary.
+
+    Args:
+        dictionary: [atoms, features] or [dictionaries, atoms, features]; for `LISTA` the synthesis atoms.
+        analysis: for `LISTA` only: analysis atoms, the shape of `dictionary`.
+        thresholds: for `LISTA` only: at least 0, [atoms] or [dictionaries, atoms].
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+        DeviceError: an array lives where no kernel was built for.
+    """
+    kind = kind_of("dictionary", dictionary)
+    stacked = _stacked(prepare_array("dictionary", dictionary, kind), 3)
+    if (analysis is None) != (thresholds is None):
+        raise ValueError("analysis, thresholds: expected both or neither")
+    if analysis is None:
+        return _core.prepare(stacked, None, None)
+    return _core.prepare(stacked, *_learned_parts(analysis, thresholds, kind))
+
+
 def omp(
     signals: Array,
-    dictionary: Array,
+    dictionary: Array | Prepared,
     max_atoms: int = 4,
     tolerance: float = 0.0,
     selection: Selection = "correlation",
@@ -128,7 +156,8 @@ def omp(
 
     Args:
         signals: [batch, features]; float32 needs |x|^2 below about 1e38.
-        dictionary: [atoms, features] or [dictionaries, atoms, features]; atoms need not have unit norm.
+        dictionary: [atoms, features] or [dictionaries, atoms, features], or what `prepare` made of them; atoms
+            need not have unit norm.
         max_atoms: at least 1; how many atoms a code may have.
         tolerance: at least 0; stop when the residual's squared norm is not above it.
         selection: "correlation" takes the atom with the largest |<atom, residual>| (Pati et al. 1993, as
@@ -141,8 +170,8 @@ def omp(
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("signals", signals)
-    signals = prepare("signals", signals, kind, nonfinite)
-    dictionary = _stacked(prepare("dictionary", dictionary, kind), 3)
+    signals = prepare_array("signals", signals, kind, nonfinite)
+    dictionary = _dictionary(dictionary, kind)
     batch, atoms = _first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0
     max_atoms = _whole("max_atoms", max_atoms)
     indices = kind.empty((batch, max(max_atoms, 0)), "int32")
@@ -157,7 +186,7 @@ def omp(
 
 def lasso(
     signals: Array,
-    dictionary: Array,
+    dictionary: Array | Prepared,
     penalty: float = 0.1,
     gap_tolerance: float = 1e-4,
     max_sweeps: int = 1000,
@@ -168,7 +197,7 @@ def lasso(
 
     Args:
         signals: [batch, features]; float32 needs |x|^2 below about 1e38.
-        dictionary: [atoms, features] or [dictionaries, atoms, features].
+        dictionary: [atoms, features] or [dictionaries, atoms, features], or what `prepare` made of them.
         penalty: above 0.
         gap_tolerance: at least 0; a signal is done when its duality gap is not above this share of the
             objective at z = 0, 1/2 |x|^2. Below about 1e-6 float32 stops at its own precision first.
@@ -181,8 +210,8 @@ def lasso(
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("signals", signals)
-    signals = prepare("signals", signals, kind, nonfinite)
-    dictionary = _stacked(prepare("dictionary", dictionary, kind), 3)
+    signals = prepare_array("signals", signals, kind, nonfinite)
+    dictionary = _dictionary(dictionary, kind)
     values = kind.empty((_first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0))
     gap = kind.empty((_first_extent(signals),))
     _core.lasso(
@@ -220,10 +249,10 @@ def lista(
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("signals", signals)
-    signals = prepare("signals", signals, kind, nonfinite)
-    analysis = _stacked(prepare("analysis", analysis, kind), 3)
-    thresholds = _stacked(prepare("thresholds", thresholds, kind), 2)
-    synthesis = _stacked(prepare("synthesis", synthesis, kind), 3)
+    signals = prepare_array("signals", signals, kind, nonfinite)
+    analysis = _stacked(prepare_array("analysis", analysis, kind), 3)
+    thresholds = _stacked(prepare_array("thresholds", thresholds, kind), 2)
+    synthesis = _stacked(prepare_array("synthesis", synthesis, kind), 3)
     values = kind.empty((_first_extent(signals), analysis.shape[-2] if analysis.ndim > 1 else 0))
     _core.lista(
         signals, analysis, thresholds, synthesis, prepare_index(index, kind), _whole("steps", steps), values
@@ -250,7 +279,7 @@ def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") 
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("images", images)
-    images = prepare("images", images, kind, nonfinite)
+    images = prepare_array("images", images, kind, nonfinite)
     if images.ndim < 2:
         raise ValueError(f"images: expected shape [..., height, width], got shape {list(images.shape)}")
     low, high = kind.empty(images.shape), kind.empty(images.shape)
@@ -275,7 +304,7 @@ def extract_patches(images: Array, patch: int = 8, stride: int = 2) -> Array:
         [batch, rows * columns, channels * patch * patch]; features in the order channel, row, column.
     """
     kind = kind_of("images", images)
-    images = prepare("images", images, kind)
+    images = prepare_array("images", images, kind)
     batch, channels, height, width = _image_shape(images)
     patch, stride = _whole("patch", patch), _whole("stride", stride)
     patches = kind.empty((batch, _patch_count(height, width, patch, stride), channels * max(patch, 0) ** 2))
@@ -296,7 +325,7 @@ def average_patches(patches: Array, shape: tuple[int, int, int], patch: int = 8,
         [batch, channels, height, width].
     """
     kind = kind_of("patches", patches)
-    patches = prepare("patches", patches, kind)
+    patches = prepare_array("patches", patches, kind)
     if len(shape) != 3:
         raise ValueError(f"shape: expected (channels, height, width), got {tuple(shape)}")
     images = kind.empty((_first_extent(patches), *shape))
@@ -306,7 +335,7 @@ def average_patches(patches: Array, shape: tuple[int, int, int], patch: int = 8,
 
 def purify_patches(
     images: Array,
-    dictionary: Array,
+    dictionary: Array | Prepared,
     coder: Coder,
     analysis: Array | None = None,
     thresholds: Array | None = None,
@@ -322,10 +351,11 @@ def purify_patches(
 
     Args:
         images: the band to rebuild, [batch, channels, height, width]; for a purification the high band.
-        dictionary: synthesis atoms, [atoms, channels * patch * patch] or [dictionaries, ...].
+        dictionary: synthesis atoms, [atoms, channels * patch * patch] or [dictionaries, ...], or what
+            `prepare` made of them.
         coder: `OMP`, `Lasso` or `LISTA`.
-        analysis: for `LISTA` only: analysis atoms, the shape of `dictionary`.
-        thresholds: for `LISTA` only: [atoms] or [dictionaries, atoms].
+        analysis: for `LISTA` only, unless prepared with the dictionary: the shape of `dictionary`.
+        thresholds: for `LISTA` only, unless prepared: [atoms] or [dictionaries, atoms].
         index: integers [batch], the dictionary of each image; required when there are several.
         patch: side of a patch in pixels.
         stride: from 1 to `patch`.
@@ -339,10 +369,10 @@ def purify_patches(
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("images", images)
-    images = prepare("images", images, kind, nonfinite)
+    images = prepare_array("images", images, kind, nonfinite)
     purified = kind.empty(images.shape)
     common = (
-        images, _stacked(prepare("dictionary", dictionary, kind), 3), prepare_index(index, kind),
+        images, _dictionary(dictionary, kind), prepare_index(index, kind),
         _whole("patch", patch), _whole("stride", stride),
     )  # fmt: skip
     if not isinstance(coder, LISTA) and (analysis is not None or thresholds is not None):
@@ -358,26 +388,36 @@ def purify_patches(
         )
         _core.purify_lasso(*common, penalty, gap_tolerance, _whole("max_sweeps", coder.max_sweeps), purified)
     elif isinstance(coder, LISTA):
-        if analysis is None or thresholds is None:
-            raise ValueError("analysis, thresholds: expected arrays for the coder LISTA, got None")
-        learned = _learned_parts(analysis, thresholds, kind)
+        learned: tuple[Array | None, Array | None] = None, None
+        if not isinstance(dictionary, Prepared):
+            learned = _learned_parts(analysis, thresholds, kind)
+        elif analysis is not None or thresholds is not None:
+            raise ValueError("analysis, thresholds: expected None, since they were prepared with the dictionary")
         _core.purify_lista(*common, *learned, _whole("steps", coder.steps), purified)
     else:
         raise TypeError(f"coder: expected srdfast.OMP, Lasso or LISTA, got {type(coder).__name__}")
     return kind.result(purified)
 
 
-def _learned_parts(analysis: Array, thresholds: Array, kind: Kind) -> tuple[Array, Array]:
+def _dictionary(dictionary: Array | Prepared, kind: Kind) -> Array | Prepared:
+    if isinstance(dictionary, Prepared):
+        return dictionary
+    return _stacked(prepare_array("dictionary", dictionary, kind), 3)
+
+
+def _learned_parts(analysis: Array | None, thresholds: Array | None, kind: Kind) -> tuple[Array, Array]:
+    if analysis is None or thresholds is None:
+        raise ValueError("analysis, thresholds: expected arrays for the coder LISTA, got None")
     return (
-        _stacked(prepare("analysis", analysis, kind), 3),
-        _stacked(prepare("thresholds", thresholds, kind), 2),
+        _stacked(prepare_array("analysis", analysis, kind), 3),
+        _stacked(prepare_array("thresholds", thresholds, kind), 2),
     )
 
 
 def _reconstruct(codes: Array, dictionary: Array, index: Array | None) -> Array:
     kind = kind_of("codes", codes)
-    codes = prepare("codes", codes, kind)
-    dictionary = _stacked(prepare("dictionary", dictionary, kind), 3)
+    codes = prepare_array("codes", codes, kind)
+    dictionary = _stacked(prepare_array("dictionary", dictionary, kind), 3)
     if dictionary.ndim != 3 or dictionary.shape[1] != codes.shape[1]:
         got = list(dictionary.shape)
         raise ValueError(f"dictionary: expected {codes.shape[1]} atoms, as the codes have, got shape {got}")

@@ -4,26 +4,12 @@
 
 #include <cmath>
 
+#include "bindings/dictionary_arg.hpp"
 #include "bindings/tensor_arg.hpp"
 #include "ops/lasso/lasso.hpp"
 #include "ops/omp/omp.hpp"
 
 namespace srdfast {
-
-// A dictionary [dictionaries, atoms, features] with finite entries, at least one atom and one dictionary.
-template <class T>
-View<const T, 3> dictionary_view(const TensorArg& arg, std::int64_t features) {
-  const auto view = arg.view<const T, 3>("[dictionaries, atoms, features]");
-  require_extent(arg, 2, features, "features of the signals");
-  if (view.extent(0) < 1 || view.extent(1) < 1 || features < 1) {
-    expected(arg.name(), "at least one dictionary, one atom and one feature", "shape " + arg.shape());
-  }
-  if (view.extent(1) > (1 << 20) || features > (1 << 20)) {
-    expected(arg.name(), "at most 2^20 atoms and features", "shape " + arg.shape());
-  }
-  require_finite(arg, view);
-  return view;
-}
 
 inline void require_setting(bool holds, const char* name, const char* wanted, double got) {
   if (!holds) expected(name, wanted, py::str(py::float_(got)).cast<std::string>());

@@ -12,6 +12,8 @@ void bind_lista(pybind11::module_& module);
 void bind_split(pybind11::module_& module);
 void bind_patches(pybind11::module_& module);
 void bind_purify(pybind11::module_& module);
+void bind_prepare(pybind11::module_& module);
+void bind_measure(pybind11::module_& module);
 
 inline void bind_ops(pybind11::module_& module) {
   bind_omp(module);
@@ -20,6 +22,8 @@ inline void bind_ops(pybind11::module_& module) {
   bind_split(module);
   bind_patches(module);
   bind_purify(module);
+  bind_prepare(module);
+  bind_measure(module);
 }
 
 }  // namespace srdfast

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/tensor_arg.hpp"
 
+#include <atomic>
 #include <cstring>
+
+#include "core/parallel.hpp"
 
 namespace srdfast {
 namespace {
@@ -41,24 +44,33 @@ std::string bracketed(int rank, const Integer* extents) {
 }
 
 // Whether any of the values is NaN or infinite: their exponent bits are all ones.
-bool any_nonfinite(const float* values, std::int64_t count) {
-  bool found = false;
+template <class Bits, class T>
+bool any_nonfinite_among(const T* values, std::int64_t count, Bits exponent) {
+  Bits found = 0;  // as wide as the values, so that the compiler can vectorise
   for (std::int64_t i = 0; i < count; ++i) {
-    std::uint32_t bits;
+    Bits bits;
     std::memcpy(&bits, values + i, sizeof(bits));
-    found |= (bits & 0x7f800000u) == 0x7f800000u;
+    found |= (bits & exponent) == exponent ? ~Bits{0} : Bits{0};
   }
-  return found;
+  return found != 0;
 }
 
-bool any_nonfinite(const double* values, std::int64_t count) {
-  bool found = false;
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::uint64_t bits;
-    std::memcpy(&bits, values + i, sizeof(bits));
-    found |= (bits & 0x7ff0000000000000ull) == 0x7ff0000000000000ull;
-  }
-  return found;
+bool any_nonfinite_among(const float* values, std::int64_t count) {
+  return any_nonfinite_among(values, count, std::uint32_t{0x7f800000});
+}
+
+bool any_nonfinite_among(const double* values, std::int64_t count) {
+  return any_nonfinite_among(values, count, std::uint64_t{0x7ff0000000000000});
+}
+
+template <class T>
+bool any_nonfinite(const T* values, std::int64_t count) {
+  constexpr std::int64_t kTogether = 1 << 17;  // fewer are not worth a second thread
+  std::atomic<bool> found{false};
+  parallel_for(count, kTogether, [&](std::int64_t begin, std::int64_t end) {
+    if (any_nonfinite_among(values + begin, end - begin)) found.store(true, std::memory_order_relaxed);
+  });
+  return found.load();
 }
 
 }  // namespace

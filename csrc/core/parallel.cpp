@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -42,7 +43,26 @@ struct Loop {
   }
 };
 
-// Workers sleep until a loop is posted; the posting thread works too and waits for them at the end.
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Looks at a condition again and again for a short while; waking a thread that sleeps takes far longer than most
+// pauses between two loops.
+template <class Condition>
+void spin_until(const Condition& condition) {
+  constexpr auto kPatience = std::chrono::microseconds(200);
+  const auto start = std::chrono::steady_clock::now();
+  while (!condition() && std::chrono::steady_clock::now() - start < kPatience) {
+    for (int i = 0; i < 16; ++i) pause();
+  }
+}
+
+// Workers wait until a loop is posted; the posting thread works too and waits for them at the end.
 class Pool {
  public:
   void run(Loop& loop, int helpers) {
@@ -56,9 +76,13 @@ class Pool {
     }
     posted_.notify_all();
     loop.run();
+    {
+      std::lock_guard lock(mutex_);
+      loop_ = nullptr;
+      invited_ = 0;
+    }
+    spin_until([this] { return busy_ == 0; });
     std::unique_lock lock(mutex_);
-    loop_ = nullptr;
-    invited_ = 0;
     left_.wait(lock, [this] { return busy_ == 0; });
   }
 
@@ -66,8 +90,9 @@ class Pool {
 
  private:
   void work() {
-    std::unique_lock lock(mutex_);
     for (;;) {
+      spin_until([this] { return invited_ > 0; });
+      std::unique_lock lock(mutex_);
       posted_.wait(lock, [this] { return invited_ > 0; });
       Loop* loop = loop_;
       --invited_;
@@ -83,8 +108,7 @@ class Pool {
   std::condition_variable posted_, left_;
   std::vector<std::thread> workers_;
   Loop* loop_ = nullptr;
-  int invited_ = 0;
-  int busy_ = 0;
+  std::atomic<int> invited_{0}, busy_{0};  // written under the mutex, looked at without it
 };
 
 // The pool is never destroyed: its workers may still sleep in it when the process ends. A forked child has

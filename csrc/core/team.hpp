@@ -51,8 +51,8 @@ struct SerialTeam {
 
   template <class T, class Function>
   SRDFAST_INLINE Best<T> best(int count, const Function& function) const {
-    T values[kLanes];
-    int indices[kLanes];
+    T values[kLanes] = {};
+    int indices[kLanes] = {};
     const int lanes = count < kLanes ? count : kLanes;
     for (int lane = 0; lane < lanes; ++lane) {
       values[lane] = function(lane);

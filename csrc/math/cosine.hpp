@@ -21,16 +21,13 @@ class CosineTransform {
     for (int k = 0; k < length; ++k) turns_[k] = unit_root<T>(k, 4L * length);
   }
 
-  int length() const { return length_; }
-
   // Values that the buffers of a call have room for.
   int room() const { return fourier_.room() + 1; }
 
-  // Transforms load(i), the pixel i; afterwards frequency(out, k) is the frequency k.
-  template <class Load>
-  void forward(const Load& load, Complex<T>* out, Complex<T>* work) const {
+  // Transforms pixels [length]; afterwards frequency(out, k) is the frequency k.
+  void forward(const Complex<T>* pixels, Complex<T>* out, Complex<T>* spare) const {
     const int last = 2 * length_ - 1;
-    fourier_([&](int i) { return load(2 * i < length_ ? 2 * i : last - 2 * i); }, out, work);
+    fourier_([=](int i) { return pixels[2 * i <= last / 2 ? 2 * i : last - 2 * i]; }, out, spare);
     out[length_] = out[0];
   }
 
@@ -42,13 +39,13 @@ class CosineTransform {
   }
 
   // Transforms back frequencies [length + 1], the last of them 0; afterwards pixel(out, i) is the pixel i.
-  void inverse(const Complex<T>* frequencies, Complex<T>* out, Complex<T>* work) const {
+  void inverse(const Complex<T>* frequencies, Complex<T>* out, Complex<T>* spare) const {
     fourier_(
         [&](int k) {
           const Complex<T> z = frequencies[k] - times_i(frequencies[length_ - k]);
           return swapped(z * Root<T>{turns_[k].re, -turns_[k].im});
         },
-        out, work);
+        out, spare);
   }
 
   SRDFAST_INLINE Complex<T> pixel(const Complex<T>* out, int i) const {

@@ -19,6 +19,12 @@ struct PatchAxis {
     const int last = length - patch;
     return i * stride < last ? i * stride : last;
   }
+
+  // The first patch that covers a pixel.
+  SRDFAST_INLINE int first_reaching(int pixel) const {
+    const int first = pixel < patch ? 0 : (pixel - patch) / stride + 1;
+    return first < count() ? first : count() - 1;
+  }
 };
 
 }  // namespace SRDFAST_LEVEL

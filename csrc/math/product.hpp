@@ -1,89 +1,127 @@
 // SPDX-License-Identifier: Apache-2.0
 // out = rows * matrix for a tile of a few rows: the product that every operator spends its time in.
 //
-// Each element of `out` is summed over the inner index in ascending order, with the same instructions
-// whatever the other rows hold, so a row has the same bits in every tile.
+// The matrix is packed into panels of kPanel columns, so that a panel is read front to back. A block of
+// kTile x kPanel sums stays in registers while the inner index runs. Each element of `out` is summed over the
+// inner index in ascending order, with the same instructions whatever the other rows hold, so a row has the
+// same bits in every tile.
 #pragma once
 
-#include <cstring>
-
-#include "core/level.hpp"
+#include "core/scratch.hpp"
+#include "math/vector.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-constexpr int kTile = 8;  // signals that travel together; more would not fit the registers beside the matrix
+constexpr int kTile = 8;  // signals that travel together
+
+template <int Value>
+struct Constant {
+  static constexpr int value = Value;
+};
 
 template <class T>
-using Vector __attribute__((vector_size(SRDFAST_VECTOR_BYTES))) = T;
+constexpr int kPanel = 2 * kVectorLength<T>;
+
+// Rows of codes, correlations and Gram matrices are padded with zeros to a multiple of this many elements, so that
+// loops over atoms have no remainder.
+constexpr int kPadding = 64;
+
+SRDFAST_INLINE int padded(int columns) { return (columns + kPadding - 1) / kPadding * kPadding; }
 
 template <class T>
-constexpr int kVectorLength = SRDFAST_VECTOR_BYTES / static_cast<int>(sizeof(T));
+SRDFAST_INLINE int panel_count(int columns) {
+  return (columns + kPanel<T> - 1) / kPanel<T>;
+}
 
-// A strip of Columns vectors, for Rows rows: Rows x Columns accumulators stay in registers.
-template <int Rows, int Columns, class T>
-SRDFAST_INLINE void product_strip(int inner, const T* SRDFAST_RESTRICT rows, int row_stride,
-                                  const T* SRDFAST_RESTRICT matrix, int columns, T* SRDFAST_RESTRICT out) {
-  constexpr int kLength = kVectorLength<T>;
-  Vector<T> sums[Rows][Columns] = {};
-  for (int k = 0; k < inner; ++k) {
-    Vector<T> entries[Columns];
-    std::memcpy(entries, matrix + static_cast<long>(k) * columns, sizeof(entries));
-    for (int r = 0; r < Rows; ++r) {
-      const T factor = rows[r * row_stride + k];
-      for (int c = 0; c < Columns; ++c) sums[r][c] += factor * entries[c];
+// Elements of a packed matrix [inner, columns].
+template <class T>
+SRDFAST_INLINE std::int64_t packed_size(int inner, int columns) {
+  return static_cast<std::int64_t>(panel_count<T>(columns)) * inner * kPanel<T>;
+}
+
+// packed [panels, inner, kPanel] of a matrix [inner, columns] with row_stride elements between rows; zeros in the
+// columns that fill the last panel.
+template <class T>
+SRDFAST_INLINE void pack(int inner, int columns, const T* matrix, int row_stride, T* packed) {
+  for (int first = 0; first < columns; first += kPanel<T>) {
+    const int count = columns - first < kPanel<T> ? columns - first : kPanel<T>;
+    for (int k = 0; k < inner; ++k, packed += kPanel<T>) {
+      const T* row = matrix + std::int64_t{k} * row_stride + first;
+      for (int c = 0; c < count; ++c) packed[c] = row[c];
+      for (int c = count; c < kPanel<T>; ++c) packed[c] = 0;
     }
   }
-  for (int r = 0; r < Rows; ++r) {
-    std::memcpy(out + static_cast<long>(r) * columns, sums[r], Columns * kLength * sizeof(T));
+}
+
+// The same of the transpose of a matrix [columns, inner].
+template <class T>
+SRDFAST_INLINE void pack_transposed(int inner, int columns, const T* SRDFAST_RESTRICT matrix,
+                                    T* SRDFAST_RESTRICT packed) {
+  for (int first = 0; first < columns; first += kPanel<T>, packed += std::int64_t{inner} * kPanel<T>) {
+    for (int c = 0; c < kPanel<T>; ++c) {
+      const T* row = matrix + std::int64_t{first + c} * inner;
+      const bool filled = first + c < columns;
+      for (int k = 0; k < inner; ++k) packed[std::int64_t{k} * kPanel<T> + c] = filled ? row[k] : T(0);
+    }
   }
 }
 
-// The last columns, fewer than a vector: the same instructions on a vector that is not full.
+// One panel for Rows rows: Rows x 2 vectors of sums.
 template <int Rows, class T>
-SRDFAST_INLINE void product_tail(int inner, const T* rows, int row_stride, const T* matrix, int columns,
-                                 int count, T* out) {
-  Vector<T> sums[Rows] = {};
-  for (int k = 0; k < inner; ++k) {
-    Vector<T> entries = {};
-    std::memcpy(&entries, matrix + static_cast<long>(k) * columns, count * sizeof(T));
-    for (int r = 0; r < Rows; ++r) sums[r] += rows[r * row_stride + k] * entries;
-  }
-  for (int r = 0; r < Rows; ++r)
-    std::memcpy(out + static_cast<long>(r) * columns, &sums[r], count * sizeof(T));
-}
-
-// rows [Rows, inner] with row_stride elements between rows; matrix [inner, columns]; out [Rows, columns].
-template <int Rows, class T>
-SRDFAST_INLINE void product(int inner, int columns, const T* rows, int row_stride, const T* matrix, T* out) {
+SRDFAST_INLINE void product_panel(int inner, const T* SRDFAST_RESTRICT rows, int row_stride,
+                                  const T* SRDFAST_RESTRICT panel, T* SRDFAST_RESTRICT out, int out_stride) {
   constexpr int kLength = kVectorLength<T>;
-  int c = 0;
-  for (; c + 2 * kLength <= columns; c += 2 * kLength) {
-    product_strip<Rows, 2>(inner, rows, row_stride, matrix + c, columns, out + c);
+  Vector<T> left[Rows] = {}, right[Rows] = {};
+  for (int k = 0; k < inner; ++k, panel += kPanel<T>) {
+    const Vector<T> left_entries = load(panel), right_entries = load(panel + kLength);
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+      const T factor = rows[static_cast<long>(r) * row_stride + k];
+      left[r] += factor * left_entries;
+      right[r] += factor * right_entries;
+    }
   }
-  for (; c + kLength <= columns; c += kLength) {
-    product_strip<Rows, 1>(inner, rows, row_stride, matrix + c, columns, out + c);
-  }
-  if (c < columns) product_tail<Rows>(inner, rows, row_stride, matrix + c, columns, columns - c, out + c);
-}
-
-// The product for a whole tile, in two halves where a whole one would not fit the register file.
-template <class T>
-SRDFAST_INLINE void tile_product(int inner, int columns, const T* rows, int row_stride, const T* matrix,
-                                 T* out) {
-  constexpr int kRows = SRDFAST_VECTOR_BYTES >= 64 ? kTile : kTile / 2;
-  for (int r = 0; r < kTile; r += kRows) {
-    product<kRows>(inner, columns, rows + static_cast<long>(r) * row_stride, row_stride, matrix,
-                   out + static_cast<long>(r) * columns);
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+    store(left[r], out + static_cast<long>(r) * out_stride);
+    store(right[r], out + static_cast<long>(r) * out_stride + kLength);
   }
 }
 
-// out [columns, rows] = transpose of matrix [rows, columns].
+// All panels for Rows rows.
+template <int Rows, class T>
+SRDFAST_INLINE void product_rows(int inner, int panels, const T* rows, int row_stride, const T* packed, T* out,
+                                 int out_stride) {
+  for (int p = 0; p < panels; ++p) {
+    product_panel<Rows>(inner, rows, row_stride, packed + static_cast<std::int64_t>(p) * inner * kPanel<T>,
+                        out + static_cast<long>(p) * kPanel<T>, out_stride);
+  }
+}
+
+// rows [count, inner] times the packed matrix [inner, columns] gives out [count, columns], for count up to kTile.
+// Rows of `out` have room for whole panels.
 template <class T>
-SRDFAST_INLINE void transpose(int rows, int columns, const T* matrix, T* out) {
-  for (int r = 0; r < rows; ++r) {
-    for (int c = 0; c < columns; ++c)
-      out[static_cast<long>(c) * rows + r] = matrix[static_cast<long>(r) * columns + c];
+void tile_product(int count, int inner, int columns, const T* rows, int row_stride, const T* packed, T* out,
+                  int out_stride) {
+  constexpr int kRows = SRDFAST_VECTOR_BYTES >= 64 ? kTile : kTile / 2;  // what fits the register file
+  const int panels = panel_count<T>(columns);
+  const auto rows_from = [=](auto rows_together, int first) {
+    product_rows<decltype(rows_together)::value>(inner, panels, rows + static_cast<long>(first) * row_stride,
+                                                 row_stride, packed, out + static_cast<long>(first) * out_stride,
+                                                 out_stride);
+  };
+  int first = 0;
+  for (; count - first >= kRows; first += kRows) rows_from(Constant<kRows>{}, first);
+  switch (count - first) {
+    case 7: return rows_from(Constant<7>{}, first);
+    case 6: return rows_from(Constant<6>{}, first);
+    case 5: return rows_from(Constant<5>{}, first);
+    case 4: return rows_from(Constant<4>{}, first);
+    case 3: return rows_from(Constant<3>{}, first);
+    case 2: return rows_from(Constant<2>{}, first);
+    case 1: return rows_from(Constant<1>{}, first);
+    default: return;
   }
 }
 

@@ -1,83 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
-// What coders precompute of the dictionaries that a batch uses: transposes, and Gram matrices.
+// Tables of the dictionaries: matrices packed for the tile product, and Gram matrices.
 #pragma once
 
 #include <cstdint>
 
-#include "core/groups.hpp"
 #include "core/parallel.hpp"
+#include "core/prepared.hpp"
 #include "core/view.hpp"
 #include "math/product.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-// Copies up to kTile rows of `matrix` into `tile` and fills the rest with zeros, so that a tile that is not
-// full runs through the same instructions as a full one.
-template <class T, class RowOf>
-SRDFAST_INLINE void load_tile(int count, int columns, const RowOf& row_of, T* tile) {
-  for (int r = 0; r < kTile; ++r) {
-    T* out = tile + static_cast<long>(r) * columns;
-    if (r < count) {
-      std::memcpy(out, row_of(r), sizeof(T) * static_cast<std::size_t>(columns));
-    } else {
-      std::memset(static_cast<void*>(out), 0, sizeof(T) * static_cast<std::size_t>(columns));
-    }
-  }
-}
-
-// The transposes [features, atoms] of the dictionaries [dictionaries, atoms, features] in use.
+// One packed matrix [inner, columns] a dictionary.
 template <class T>
-class Transposes {
+class PackedMatrices {
  public:
-  Transposes(const View<const T, 3>& dictionary, const Groups& groups)
-      : size_(dictionary.slice_size()), data_(dictionary.size()) {
-    const int atoms = static_cast<int>(dictionary.extent(1));
-    const int features = static_cast<int>(dictionary.extent(2));
-    parallel_for(dictionary.extent(0), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t d = begin; d < end; ++d) {
-        if (groups.uses(d)) transpose(atoms, features, dictionary.slice(d), data_.data() + d * size_);
-      }
-    });
+  PackedMatrices(std::int64_t dictionaries, int inner, int columns)
+      : inner_(inner),
+        columns_(columns),
+        size_(packed_size<T>(inner, columns)),
+        data_(dictionaries * size_) {}
+
+  T* operator[](std::int64_t dictionary) const { return data_.data() + dictionary * size_; }
+
+  // out [count, columns] = rows [count, inner] * matrix; out_stride leaves room for whole panels.
+  SRDFAST_INLINE void multiply(std::int64_t dictionary, int count, const T* rows, int row_stride, T* out,
+                               int out_stride) const {
+    tile_product(count, inner_, columns_, rows, row_stride, (*this)[dictionary], out, out_stride);
   }
-  const T* operator[](std::int64_t dictionary) const { return data_.data() + dictionary * size_; }
 
  private:
+  int inner_, columns_;
   std::int64_t size_;
   Scratch<T> data_;
 };
 
-// The Gram matrices [atoms, atoms] of the dictionaries in use.
+// out [features] += value * atom
 template <class T>
-class Grams {
+SRDFAST_INLINE void add_atom(int features, T value, const T* SRDFAST_RESTRICT atom, T* SRDFAST_RESTRICT out) {
+  for (int f = 0; f < features; ++f) out[f] += value * atom[f];
+}
+
+// What pursuit and lasso need of the dictionaries [dictionaries, atoms, features].
+template <class T>
+class GramTables final : public Prepared {
  public:
-  Grams(const View<const T, 3>& dictionary, const Transposes<T>& transposes, const Groups& groups)
-      : size_(dictionary.extent(1) * dictionary.extent(1)), data_(size_ * dictionary.extent(0)) {
-    const int atoms = static_cast<int>(dictionary.extent(1));
-    const int features = static_cast<int>(dictionary.extent(2));
+  // uses(d) tells which dictionaries are wanted; the tables of the others stay empty.
+  template <class Uses>
+  GramTables(const View<const T, 3>& dictionary, const Uses& uses)
+      : atoms(static_cast<int>(dictionary.extent(1))),
+        features(static_cast<int>(dictionary.extent(2))),
+        width(padded(atoms)),
+        dictionary_(dictionary),
+        transposes_(dictionary.extent(0), features, atoms),
+        grams_(dictionary.extent(0) * atoms * width) {
     const std::int64_t tiles = (atoms + kTile - 1) / kTile;
+    parallel_for(dictionary.extent(0), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t d = begin; d < end; ++d) {
+        if (uses(d)) pack_transposed(features, atoms, dictionary.slice(d), transposes_[d]);
+      }
+    });
     parallel_for(dictionary.extent(0) * tiles, 4, [&](std::int64_t begin, std::int64_t end) {
-      Scratch<T> rows(kTile * features), products(kTile * atoms);
       for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t d = i / tiles;
-        if (!groups.uses(d)) continue;
-        const int first = static_cast<int>(i % tiles) * kTile;
-        const int count = atoms - first < kTile ? atoms - first : kTile;
-        const T* dictionary_rows = dictionary.slice(d) + static_cast<std::int64_t>(first) * features;
-        load_tile(
-            count, features, [=](int r) { return dictionary_rows + static_cast<long>(r) * features; },
-            rows.data());
-        tile_product(features, atoms, rows.data(), features, transposes[d], products.data());
-        std::memcpy(data_.data() + d * size_ + static_cast<std::int64_t>(first) * atoms, products.data(),
-                    sizeof(T) * static_cast<std::size_t>(count) * static_cast<std::size_t>(atoms));
+        if (uses(i / tiles)) fill_gram(i / tiles, static_cast<int>(i % tiles) * kTile);
       }
     });
   }
-  const T* operator[](std::int64_t dictionary) const { return data_.data() + dictionary * size_; }
+
+  const T* dictionary(std::int64_t d) const { return dictionary_.slice(d); }  // [atoms, features]
+
+  const T* atom(std::int64_t d, int a) const { return dictionary(d) + static_cast<std::int64_t>(a) * features; }
+
+  // [atoms, width], zero beyond the atoms.
+  const T* gram(std::int64_t d) const { return grams_.data() + d * atoms * width; }
+
+  // The matrix [features, atoms], packed.
+  const T* transposed(std::int64_t d) const { return transposes_[d]; }
+
+  // correlations [count, width] = signals [count, features] * transposed dictionary, zero beyond the atoms.
+  SRDFAST_INLINE void correlate(std::int64_t d, int count, const T* signals, T* correlations) const {
+    transposes_.multiply(d, count, signals, features, correlations, width);
+    clear_padding(count, correlations);
+  }
+
+  const int atoms, features, width;
 
  private:
-  std::int64_t size_;
-  Scratch<T> data_;
+  void fill_gram(std::int64_t d, int first) {
+    const int count = atoms - first < kTile ? atoms - first : kTile;
+    T* rows = grams_.data() + (d * atoms + first) * width;
+    correlate(d, count, dictionary(d) + static_cast<std::int64_t>(first) * features, rows);
+  }
+
+  SRDFAST_INLINE void clear_padding(int count, T* rows) const {
+    const int end = panel_count<T>(atoms) * kPanel<T>;
+    if (end == width) return;
+    for (int r = 0; r < count; ++r) {
+      std::memset(static_cast<void*>(rows + static_cast<long>(r) * width + end), 0,
+                  sizeof(T) * static_cast<std::size_t>(width - end));
+    }
+  }
+
+  View<const T, 3> dictionary_;
+  PackedMatrices<T> transposes_;
+  Scratch<T> grams_;
 };
 
 }  // namespace SRDFAST_LEVEL

@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unaligned vectors, and the transpose of a square of them in registers.
+// Transposes a square of as many vectors as a vector has lanes, in registers.
 #pragma once
 
-#include <cstring>
 #include <utility>
 
 #include "math/vector.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
-
-template <class T>
-SRDFAST_INLINE Vector<T> load_vector(const T* in) {
-  Vector<T> vector;
-  std::memcpy(&vector, in, sizeof(vector));
-  return vector;
-}
-
-template <class T>
-SRDFAST_INLINE void store_vector(const Vector<T>& vector, T* out) {
-  std::memcpy(out, &vector, sizeof(vector));
-}
 
 // Swaps the upper right with the lower left element of every square of Step x Step blocks in two rows that
 // are Step apart.

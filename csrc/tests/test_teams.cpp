@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "math/tables.hpp"
 #include "ops/lasso/lasso.hpp"
 #include "ops/omp/omp.hpp"
 #include "tests/thread_team.hpp"
@@ -28,9 +29,9 @@ struct Case {
         features(features),
         signal(features),
         dictionary(atoms * features),
-        transposed(atoms * features),
+        transposed(packed_size<float>(features, atoms)),
         gram(atoms * atoms),
-        correlations(atoms) {
+        correlations(padded(atoms)) {
     std::mt19937 source(seed);
     std::normal_distribution<float> normal;
     for (float& value : signal) value = normal(source);
@@ -43,7 +44,7 @@ struct Case {
     if (atoms > 3) {  // a duplicate: ties go to the lower index
       for (int f = 0; f < features; ++f) dictionary[3 * features + f] = dictionary[1 * features + f];
     }
-    transpose(atoms, features, dictionary.data(), transposed.data());
+    pack_transposed(features, atoms, dictionary.data(), transposed.data());
     for (int a = 0; a < atoms; ++a) {
       for (int f = 0; f < features; ++f) correlations[a] += dictionary[a * features + f] * signal[f];
       for (int b = 0; b < atoms; ++b) {
@@ -68,13 +69,13 @@ struct OmpAnswer {
 
 template <class Run>
 OmpAnswer omp_answer(const Case& given, const OmpSettings<float>& settings, const Run& run) {
-  const std::size_t atoms = given.correlations.size(), most = static_cast<std::size_t>(settings.max_atoms);
+  const std::size_t atoms = static_cast<std::size_t>(given.atoms), most = static_cast<std::size_t>(settings.max_atoms);
   std::vector<float> correlations = given.correlations, coordinates(most * atoms), remaining(atoms),
                      projections(most);
   OmpAnswer answer{std::vector<std::int32_t>(most), std::vector<float>(most), 0};
   const OmpWorkspace<float> work{coordinates.data(), remaining.data(), projections.data()};
   run([&](const auto& team) {
-    const int count = omp_solve(team, settings, given.atoms, given.gram.data(), correlations.data(),
+    const int count = omp_solve(team, settings, given.atoms, given.atoms, given.gram.data(), correlations.data(),
                                 given.energy, work, answer.indices.data(), answer.values.data());
     team.once([&] { answer.count = count; });
   });
@@ -86,8 +87,8 @@ std::vector<float> lasso_answer(const Case& given, const LassoSettings<float>& s
                                 float& gap) {
   std::vector<float> gradient = given.correlations, residual(given.signal.size()), codes(gradient.size());
   const LassoInput<float> in{
-      given.atoms,      given.features, given.signal.data(), given.dictionary.data(), given.transposed.data(),
-      given.gram.data()};
+      given.atoms,          given.features,          given.atoms,      given.signal.data(),
+      given.dictionary.data(), given.transposed.data(), given.gram.data()};
   run([&](const auto& team) {
     const float reached = lasso_solve(team, settings, in, gradient.data(), residual.data(), codes.data());
     team.once([&] { gap = reached; });

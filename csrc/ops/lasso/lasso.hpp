@@ -8,14 +8,14 @@
 
 #include <cstdint>
 
+#include "core/prepared.hpp"
 #include "core/registry.hpp"
-#include "core/scratch.hpp"
 #include "core/team.hpp"
 #include "core/view.hpp"
 #include "math/gap.hpp"
+#include "math/product.hpp"
 #include "math/rounding.hpp"
 #include "math/shrink.hpp"
-#include "math/tables.hpp"
 
 namespace srdfast {
 
@@ -35,6 +35,7 @@ struct LassoProblem {
   View<const T, 3> dictionary;        // [dictionaries, atoms, features]
   View<const std::int64_t, 1> index;  // [batch], or no data when there is one dictionary
   LassoSettings<T> settings;
+  const Prepared* prepared = nullptr;  // GramTables of the dictionary, or null: the call makes its own
 
   // outputs
   View<T, 2> values;  // [batch, atoms]
@@ -46,11 +47,11 @@ inline namespace SRDFAST_LEVEL {
 // One signal in one dictionary.
 template <class T>
 struct LassoInput {
-  int atoms, features;
+  int atoms, features, width;
   const T* signal;      // [features]
   const T* dictionary;  // [atoms, features]
-  const T* transposed;  // [features, atoms]
-  const T* gram;        // [atoms, atoms]
+  const T* transposed;  // the matrix [features, atoms], packed
+  const T* gram;        // [atoms, width]
 };
 
 // One pass of coordinate descent over all atoms, or over the support only.
@@ -62,7 +63,7 @@ SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T>& in, T penalt
   for (int a = 0; a < in.atoms; ++a) {
     const T old = codes[a];
     if (old == 0 && (support_only || absolute(gradient[a]) <= penalty)) continue;
-    const T* row = in.gram + static_cast<long>(a) * in.atoms;
+    const T* row = in.gram + static_cast<long>(a) * in.width;
     if (!(row[a] > 0)) continue;  // a zero atom
     const T updated = shrink(gradient[a] + row[a] * old, penalty) / row[a];
     const T delta = updated - old;
@@ -77,7 +78,7 @@ SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T>& in, T penalt
   return largest;
 }
 
-// residual [features] = x - zD and gradient [atoms] = D residual, from the signal itself; returns
+// residual [features] = x - zD and gradient [width] = D residual, from the signal itself; returns
 // |residual|^2.
 template <class Team, class T>
 SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const T* codes, T* residual,
@@ -90,19 +91,17 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const 
     team.for_each(in.features, [=](int f) { residual[f] -= code * atom[f]; });
   }
   team.sync();  // every lane has left the sweep, which reads the gradient
-  team.for_each(in.atoms, [=](int a) { gradient[a] = 0; });
-  team.sync();
-  for (int f = 0; f < in.features; ++f) {
-    const T value = residual[f];
-    const T* row = in.transposed + static_cast<long>(f) * in.atoms;
-    team.for_each(in.atoms, [=](int a) { gradient[a] += value * row[a]; });
-  }
+  team.for_each(panel_count<T>(in.atoms), [=](int p) {
+    product_panel<1>(in.features, residual, in.features,
+                     in.transposed + static_cast<std::int64_t>(p) * in.features * kPanel<T>,
+                     gradient + p * kPanel<T>, 0);
+  });
   team.sync();
   return team.template sum<T>(in.features, [=](int f) { return residual[f] * residual[f]; });
 }
 
 // Solves for one signal from codes = 0 and returns the duality gap reached.
-//   gradient [atoms] = D x on entry; residual [features] and gradient are overwritten; codes [atoms] is the
+//   gradient [width] = D x on entry; residual [features] and gradient are overwritten; codes [atoms] is the
 //   answer.
 template <class Team, class T>
 SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings, const LassoInput<T>& in,
@@ -131,40 +130,6 @@ SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings,
   }
   return gap;
 }
-
-// Codes tiles of signals, one tile at a time, on the calling thread.
-template <class T>
-class LassoCoder {
- public:
-  LassoCoder(const LassoSettings<T>& settings, int atoms, int features)
-      : settings_(settings),
-        atoms_(atoms),
-        features_(features),
-        gradients_(static_cast<std::int64_t>(kTile) * atoms),
-        residual_(features) {}
-
-  // signals [kTile, features]; transposed [features, atoms]
-  SRDFAST_INLINE void begin_tile(const T* signals, const T* transposed) {
-    signals_ = signals;
-    transposed_ = transposed;
-    tile_product(features_, atoms_, signals, features_, transposed, gradients_.data());
-  }
-
-  // Codes signal `row` of the tile; codes has `atoms` entries. Returns the duality gap.
-  SRDFAST_INLINE T solve(int row, const T* dictionary, const T* gram, T* codes) {
-    const LassoInput<T> in{atoms_,     features_,   signals_ + static_cast<long>(row) * features_,
-                           dictionary, transposed_, gram};
-    T* gradient = gradients_.data() + static_cast<long>(row) * atoms_;
-    return lasso_solve(SerialTeam{}, settings_, in, gradient, residual_.data(), codes);
-  }
-
- private:
-  LassoSettings<T> settings_;
-  int atoms_, features_;
-  const T* signals_ = nullptr;
-  const T* transposed_ = nullptr;
-  Scratch<T> gradients_, residual_;
-};
 
 }  // namespace SRDFAST_LEVEL
 }  // namespace srdfast

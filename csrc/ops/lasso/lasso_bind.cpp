@@ -8,13 +8,15 @@ namespace {
 
 void lasso(const py::object& signals, const py::object& dictionary, const py::object& index, double penalty,
            double gap_tolerance, int max_sweeps, const py::object& values, const py::object& gap) {
-  const TensorArg signals_arg("signals", signals), dictionary_arg("dictionary", dictionary);
+  const TensorArg signals_arg("signals", signals);
+  const DictionaryArg dictionary_arg("dictionary", dictionary);
   const TensorArg values_arg("values", values), gap_arg("gap", gap);
   dispatch_float(signals_arg, [&](auto zero) {
     using T = decltype(zero);
     LassoProblem<T> problem;
     problem.signals = signals_arg.view<const T, 2>("[batch, features]");
-    problem.dictionary = dictionary_view<T>(dictionary_arg, problem.signals.extent(1));
+    problem.dictionary = dictionary_arg.view<T>(problem.signals.extent(1));
+    if (const auto* prepared = dictionary_arg.prepared<T>(false)) problem.prepared = prepared->tables.get();
     problem.settings = lasso_settings<T>(penalty, gap_tolerance, max_sweeps);
     const std::int64_t batch = problem.signals.extent(0);
     const IndexArg index_arg(index, batch, problem.dictionary.extent(0));

@@ -14,13 +14,12 @@
 
 #include <cstdint>
 
+#include "core/prepared.hpp"
 #include "core/registry.hpp"
-#include "core/scratch.hpp"
 #include "core/team.hpp"
 #include "core/view.hpp"
 #include "math/rounding.hpp"
 #include "math/shrink.hpp"
-#include "math/tables.hpp"
 
 namespace srdfast {
 
@@ -45,6 +44,7 @@ struct OmpProblem {
   View<const T, 3> dictionary;        // [dictionaries, atoms, features]
   View<const std::int64_t, 1> index;  // [batch], or no data when there is one dictionary
   OmpSettings<T> settings;
+  const Prepared* prepared = nullptr;  // GramTables of the dictionary, or null: the call makes its own
 
   // outputs
   View<std::int32_t, 2> indices;  // [batch, max_atoms], -1 where no atom was chosen
@@ -54,6 +54,14 @@ struct OmpProblem {
 
 inline namespace SRDFAST_LEVEL {
 
+// An atom with less than this share of its squared norm outside the span of the chosen ones lies in it.
+template <class T>
+constexpr T kDependent = 64 * kEpsilon<T>;
+
+// A correlation below this share of its bound |d_a| |x| is rounding.
+template <class T>
+constexpr T kNoise = 8 * kEpsilon<T>;
+
 template <class T>
 struct OmpWorkspace {
   T* coordinates;  // [max_atoms, atoms]
@@ -62,15 +70,13 @@ struct OmpWorkspace {
 };
 
 // Chooses atoms for one signal and solves for their values; returns how many were chosen.
-//   gram [atoms, atoms]; correlations [atoms] = D x on entry; energy = |x|^2
+//   gram [atoms, width], width at least atoms; correlations [atoms] = D x on entry; energy = |x|^2
 template <class Team, class T>
-SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, int atoms, const T* gram,
-                             T* correlations, T energy, const OmpWorkspace<T>& work, std::int32_t* indices,
-                             T* values) {
-  constexpr T kDependent = 64 * kEpsilon<T>;  // an atom with less than this share outside the span is in it
-  constexpr T kNoise = 8 * kEpsilon<T>;       // correlations below this share of the bound are rounding
+SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, int atoms, int width,
+                             const T* gram, T* correlations, T energy, const OmpWorkspace<T>& work,
+                             std::int32_t* indices, T* values) {
   T* const remaining = work.remaining;
-  const auto norm = [=](int a) { return gram[static_cast<long>(a) * atoms + a]; };
+  const auto norm = [=](int a) { return gram[static_cast<long>(a) * width + a]; };
   team.for_each(atoms, [=](int a) { remaining[a] = norm(a); });
 
   T residual_energy = energy;
@@ -81,15 +87,15 @@ SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, i
     const Best<T> best = team.template best<T>(atoms, [=](int a) {
       const T score =
           by_residual ? correlations[a] * correlations[a] / remaining[a] : absolute(correlations[a]);
-      return remaining[a] > kDependent * norm(a) ? score : T(-1);
+      return remaining[a] > kDependent<T> * norm(a) ? score : T(-1);
     });
     const int chosen = best.index;
     const T correlation = correlations[chosen];
-    if (!(best.value > 0) || correlation * correlation <= kNoise * kNoise * energy * norm(chosen)) break;
+    if (!(best.value > 0) || correlation * correlation <= kNoise<T> * kNoise<T> * energy * norm(chosen)) break;
 
     const T length = __builtin_sqrt(remaining[chosen]);
     const T projection = correlation / length;
-    const T* gram_row = gram + static_cast<long>(chosen) * atoms;
+    const T* gram_row = gram + static_cast<long>(chosen) * width;
     T* const coordinates = work.coordinates + static_cast<long>(count) * atoms;
     team.sync();  // everyone has read remaining and correlations of the chosen atom
     team.for_each(atoms, [=](int a) { coordinates[a] = gram_row[a]; });
@@ -132,47 +138,6 @@ SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, i
   team.sync();
   return count;
 }
-
-// Codes tiles of signals, one tile at a time, on the calling thread.
-template <class T>
-class OmpCoder {
- public:
-  OmpCoder(const OmpSettings<T>& settings, int atoms, int features)
-      : settings_(settings),
-        atoms_(atoms),
-        features_(features),
-        correlations_(static_cast<std::int64_t>(kTile) * atoms),
-        coordinates_(static_cast<std::int64_t>(most(settings, atoms)) * atoms),
-        remaining_(atoms),
-        projections_(most(settings, atoms)) {}
-
-  // signals [kTile, features]; transposed [features, atoms]
-  SRDFAST_INLINE void begin_tile(const T* signals, const T* transposed) {
-    signals_ = signals;
-    tile_product(features_, atoms_, signals, features_, transposed, correlations_.data());
-  }
-
-  // Codes signal `row` of the tile; indices and values have max_atoms entries.
-  SRDFAST_INLINE int solve(int row, const T* gram, std::int32_t* indices, T* values) {
-    const T* signal = signals_ + static_cast<long>(row) * features_;
-    const SerialTeam team;
-    const T energy = team.sum<T>(features_, [=](int f) { return signal[f] * signal[f]; });
-    return omp_solve(team, settings_, atoms_, gram, correlations_.data() + static_cast<long>(row) * atoms_,
-                     energy, OmpWorkspace<T>{coordinates_.data(), remaining_.data(), projections_.data()},
-                     indices, values);
-  }
-
- private:
-  // No more atoms are chosen than there are.
-  static int most(const OmpSettings<T>& settings, int atoms) {
-    return settings.max_atoms < atoms ? settings.max_atoms : atoms;
-  }
-
-  OmpSettings<T> settings_;
-  int atoms_, features_;
-  const T* signals_ = nullptr;
-  Scratch<T> correlations_, coordinates_, remaining_, projections_;
-};
 
 }  // namespace SRDFAST_LEVEL
 }  // namespace srdfast

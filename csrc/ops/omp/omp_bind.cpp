@@ -9,13 +9,15 @@ namespace {
 void omp(const py::object& signals, const py::object& dictionary, const py::object& index, int max_atoms,
          double tolerance, bool residual_selection, const py::object& indices, const py::object& values,
          const py::object& counts) {
-  const TensorArg signals_arg("signals", signals), dictionary_arg("dictionary", dictionary);
+  const TensorArg signals_arg("signals", signals);
+  const DictionaryArg dictionary_arg("dictionary", dictionary);
   const TensorArg indices_arg("indices", indices), values_arg("values", values), counts_arg("counts", counts);
   dispatch_float(signals_arg, [&](auto zero) {
     using T = decltype(zero);
     OmpProblem<T> problem;
     problem.signals = signals_arg.view<const T, 2>("[batch, features]");
-    problem.dictionary = dictionary_view<T>(dictionary_arg, problem.signals.extent(1));
+    problem.dictionary = dictionary_arg.view<T>(problem.signals.extent(1));
+    if (const auto* prepared = dictionary_arg.prepared<T>(false)) problem.prepared = prepared->tables.get();
     problem.settings = omp_settings<T>(max_atoms, tolerance, residual_selection);
     const std::int64_t batch = problem.signals.extent(0);
     const IndexArg index_arg(index, batch, problem.dictionary.extent(0));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batched orthogonal matching pursuit on the CPU: tiles of signals that share a dictionary, over all threads.
-#include "ops/omp/omp.hpp"
+// Batched orthogonal matching pursuit on the CPU.
+#include "math/prepare.hpp"
+#include "math/tiles.hpp"
+#include "ops/omp/omp_tile.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
@@ -8,26 +10,16 @@ namespace {
 
 template <class T>
 void omp_cpu(const OmpProblem<T>& problem) {
-  const int atoms = static_cast<int>(problem.dictionary.extent(1));
-  const int features = static_cast<int>(problem.dictionary.extent(2));
   const Groups groups(problem.index.data, problem.signals.extent(0), problem.dictionary.extent(0), kTile);
-  const Transposes<T> transposes(problem.dictionary, groups);
-  const Grams<T> grams(problem.dictionary, transposes, groups);
-  parallel_for(groups.tile_count(), 4, [&](std::int64_t begin, std::int64_t end) {
-    OmpCoder<T> coder(problem.settings, atoms, features);
-    Scratch<T> signals(static_cast<std::int64_t>(kTile) * features);
-    for (std::int64_t t = begin; t < end; ++t) {
-      const Tile& tile = groups.tile(t);
-      load_tile(
-          tile.count, features, [&](int r) { return problem.signals.slice(groups.signal(tile.first + r)); },
-          signals.data());
-      coder.begin_tile(signals.data(), transposes[tile.dictionary]);
-      for (int r = 0; r < tile.count; ++r) {
-        const std::int64_t i = groups.signal(tile.first + r);
-        problem.counts.data[i] =
-            coder.solve(r, grams[tile.dictionary], problem.indices.slice(i), problem.values.slice(i));
-      }
-    }
+  const std::size_t most = static_cast<std::size_t>(problem.settings.max_atoms);
+  with_gram_tables(problem, groups, [&](const GramTables<T>& tables) {
+    code_batch(
+        problem.signals, groups, [&] { return OmpCoder<T>(problem.settings, tables); },
+        [&](const OmpCoder<T>& coder, int row, std::int64_t i) {
+          problem.counts.data[i] = coder.count(row);
+          std::memcpy(problem.indices.slice(i), coder.indices(row), sizeof(std::int32_t) * most);
+          std::memcpy(problem.values.slice(i), coder.values(row), sizeof(T) * most);
+        });
   });
 }
 

@@ -107,9 +107,8 @@ SRDFAST_INLINE void average_strips(const PatchGrid& grid, const T* strips, int y
   for (int c = 0; c < grid.channels; ++c) {
     T* SRDFAST_RESTRICT out = image + c * grid.plane() + static_cast<std::int64_t>(y) * width;
     for (int x = 0; x < width; ++x) out[x] = T(0);
-    for (int i = 0; i < grid.rows.count(); ++i) {
+    for (int i = grid.rows.first_reaching(y); i < grid.rows.count() && grid.rows.position(i) <= y; ++i) {
       const int line = y - grid.rows.position(i);
-      if (line < 0 || line >= grid.patch()) continue;
       const T* SRDFAST_RESTRICT in =
           strips + i * grid.strip_size() + static_cast<std::int64_t>(c * grid.patch() + line) * width;
       for (int x = 0; x < width; ++x) out[x] += in[x];

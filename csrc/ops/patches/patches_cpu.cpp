@@ -25,7 +25,8 @@ template <class T>
 void average_cpu(const AverageProblem<T>& problem) {
   const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
   const int columns = grid.columns.count();
-  average_by_strips(problem.images, problem.patch, problem.stride, [&] {
+  const Groups in_order(nullptr, problem.images.extent(0), 1, 1);
+  average_by_strips(problem.images, in_order, problem.patch, problem.stride, [&] {
     return [&](std::int64_t image, int row, T* strip) {
       const T* patch =
           problem.patches.slice(image) + static_cast<std::int64_t>(row) * columns * grid.features();

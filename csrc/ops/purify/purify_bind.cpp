@@ -7,30 +7,36 @@
 namespace srdfast {
 namespace {
 
+template <class DictionaryView>
+using ElementOf = std::remove_const_t<std::remove_pointer_t<decltype(std::declval<DictionaryView>().data)>>;
+
 // The arguments that do not depend on the coder.
 struct PurifyArgs {
   PurifyArgs(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
              int stride, const py::object& purified)
       : images("images", images),
-        dictionary("dictionary", dictionary),
         purified("purified", purified),
+        dictionary("dictionary", dictionary),
         index(index),
         patch(patch),
         stride(stride) {}
 
-  // make_coding(zero, problem) returns the coding of an image batch in this dtype.
+  // make_coding(dictionary, prepared) returns the coding for dictionaries of this dtype; `prepared` is null unless
+  // they were prepared. `learned` tells whether the coder is LISTA.
   template <class MakeCoding>
-  void run(const MakeCoding& make_coding) const {
+  void run(bool learned, const MakeCoding& make_coding) const {
     dispatch_float(images, [&](auto zero) {
       using T = decltype(zero);
       const auto image_view = images.view<const T, 4>("[batch, channels, height, width]");
       require_patches_fit(image_view, patch, stride);
-      const auto dictionary_of_patches = dictionary_view<T>(dictionary, image_view.extent(1) * patch * patch);
-      const auto coding = make_coding(zero, dictionary_of_patches);
+      const auto dictionary_of_patches = dictionary.view<T>(image_view.extent(1) * patch * patch);
+      const PreparedArrays<T>* prepared = dictionary.prepared<T>(learned);
+      const auto coding = make_coding(dictionary_of_patches, prepared);
       PurifyProblem<T, std::remove_const_t<decltype(coding)>> problem;
       problem.images = image_view;
       problem.dictionary = dictionary_of_patches;
       problem.coding = coding;
+      if (prepared != nullptr) problem.prepared = prepared->tables.get();
       problem.patch = patch;
       problem.stride = stride;
       const IndexArg index_arg(index, image_view.extent(0), problem.dictionary.extent(0));
@@ -45,7 +51,8 @@ struct PurifyArgs {
     });
   }
 
-  TensorArg images, dictionary, purified;
+  TensorArg images, purified;
+  DictionaryArg dictionary;
   py::object index;
   int patch, stride;
 };
@@ -53,8 +60,8 @@ struct PurifyArgs {
 void purify_omp(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                 int stride, int max_atoms, double tolerance, bool residual_selection,
                 const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified).run([&](auto zero, const auto&) {
-    using T = decltype(zero);
+  PurifyArgs(images, dictionary, index, patch, stride, purified).run(false, [&](const auto& view, const auto*) {
+    using T = ElementOf<decltype(view)>;
     return OmpCoding<T>{omp_settings<T>(max_atoms, tolerance, residual_selection)};
   });
 }
@@ -62,8 +69,8 @@ void purify_omp(const py::object& images, const py::object& dictionary, const py
 void purify_lasso(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                   int stride, double penalty, double gap_tolerance, int max_sweeps,
                   const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified).run([&](auto zero, const auto&) {
-    using T = decltype(zero);
+  PurifyArgs(images, dictionary, index, patch, stride, purified).run(false, [&](const auto& view, const auto*) {
+    using T = ElementOf<decltype(view)>;
     return LassoCoding<T>{lasso_settings<T>(penalty, gap_tolerance, max_sweeps)};
   });
 }
@@ -71,16 +78,14 @@ void purify_lasso(const py::object& images, const py::object& dictionary, const 
 void purify_lista(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                   int stride, const py::object& analysis, const py::object& thresholds, int steps,
                   const py::object& purified) {
-  const TensorArg analysis_arg("analysis", analysis), thresholds_arg("thresholds", thresholds);
-  PurifyArgs(images, dictionary, index, patch, stride, purified).run([&](auto zero, const auto& synthesis) {
-    using T = decltype(zero);
-    ListaCoding<T> coding;
-    coding.analysis = dictionary_view<T>(analysis_arg, synthesis.extent(2));
-    require_same_shape(analysis_arg, synthesis, "as dictionary");
-    coding.thresholds = thresholds_view(thresholds_arg, synthesis);
+  PurifyArgs(images, dictionary, index, patch, stride, purified).run(true, [&](const auto& view, const auto* prepared) {
+    using T = ElementOf<decltype(view)>;
     require_steps(steps);
-    coding.steps = steps;
-    return coding;
+    if (prepared != nullptr) return ListaCoding<T>{prepared->analysis, prepared->thresholds, steps};
+    const TensorArg analysis_arg("analysis", analysis), thresholds_arg("thresholds", thresholds);
+    const auto analysis_view = dictionary_view<T>(analysis_arg, view.extent(2));
+    require_same_shape(analysis_arg, view, "as dictionary");
+    return ListaCoding<T>{analysis_view, thresholds_view(thresholds_arg, view), steps};
   });
 }
 

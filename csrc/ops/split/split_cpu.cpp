@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Tikhonov split on the CPU: transform columns, eliminate along rows, transform back, over all threads.
+// The Tikhonov split on the CPU: transform rows, eliminate down the columns, transform back, over all threads.
 #include <cstring>
 
 #include "core/parallel.hpp"
@@ -27,20 +27,21 @@ class Splitter {
 
   // The buffers of a strip, one set for each thread.
   struct Work {
-    explicit Work(const Splitter& s) : rows(kStrip * s.stride()), first(s.room()), second(s.room()), spare(s.room()) {}
-    Scratch<T> rows;  // [kStrip, stride], pixels
-    Scratch<Complex<T>> first, second, spare;  // [room]
+    explicit Work(const Splitter& s)
+        : rows(kStrip * s.stride()), first(s.room()), second(s.room()), spare(s.room()) {}
+    Scratch<T> rows;                           // [kStrip, stride] pixels
+    Scratch<Complex<T>> first, second, spare;  // [room], two rows a lane
   };
 
   void transform(int strip, const T* image, const Work& work, T* spectrum) const {
     load_rows(strip, image, work.rows.data());
-    const T* const rows = work.rows.data();
     for (int x = 0; x < width_; x += kLength) {
-      transpose_tile(rows + x, stride(), reinterpret_cast<T*>(work.first.data() + x), kStrip);
-      transpose_tile(rows + kLength * stride() + x, stride(), reinterpret_cast<T*>(work.first.data() + x) + kLength, kStrip);
+      const T* const rows = work.rows.data() + x;
+      T* const pixels = reinterpret_cast<T*>(work.first.data() + x);
+      transpose_tile(rows, stride(), pixels, kStrip);
+      transpose_tile(rows + kLength * stride(), stride(), pixels + kLength, kStrip);
     }
-    const Complex<T>* const pixels = work.first.data();
-    cosine_.forward([=](int x) { return pixels[x]; }, work.second.data(), work.spare.data());
+    cosine_.forward(work.first.data(), work.second.data(), work.spare.data());
     store_frequencies(work.second.data(), strip, spectrum);
   }
 
@@ -63,11 +64,13 @@ class Splitter {
   static constexpr int kLength = kVectorLength<T>;
   static constexpr int kStrip = 2 * kLength;
 
+  // Elements from a row of a strip, and from a block of the spectrum, to the next. Neither is a multiple of a
+  // large power of two, which would send them all to the same few places of a cache.
   std::int64_t stride() const { return (width_ + kLength - 1) / kLength * kLength + kLength; }
-  int room() const { return cosine_.room() + kLength; }
   std::int64_t line() const { return static_cast<std::int64_t>(strips() | 1) * kStrip * kLength; }
+  int room() const { return cosine_.room() + kLength; }
 
-  // Up to kLength complex numbers value(i), zero from `count` on.
+  // kLength complex numbers value(i), zero from `count` on.
   template <class Value>
   static SRDFAST_INLINE void take(int count, Vector<T>* re, Vector<T>* im, const Value& value) {
     if (count >= kLength) {
@@ -86,12 +89,14 @@ class Splitter {
     }
   }
 
+  // Whole rows go through a buffer: memory is fast where it is read and written in order. Zero is where there
+  // are no pixels.
   void load_rows(int strip, const T* image, T* rows) const {
     for (int i = 0; i < kStrip; ++i) {
       T* const row = rows + i * stride();
-      const int y = strip * kStrip + i;
-      const int count = y < height_ ? width_ : 0;
-      if (count > 0) std::memcpy(row, image + static_cast<std::int64_t>(y) * width_, sizeof(T) * static_cast<std::size_t>(count));
+      const std::int64_t y = static_cast<std::int64_t>(strip) * kStrip + i;
+      const std::int64_t count = y < height_ ? width_ : 0;
+      if (count > 0) std::memcpy(row, image + y * width_, sizeof(T) * static_cast<std::size_t>(count));
       std::memset(row + count, 0, sizeof(T) * static_cast<std::size_t>(stride() - count));
     }
   }
@@ -142,14 +147,14 @@ class Splitter {
   static SRDFAST_INLINE void transpose_tile(const T* in, std::int64_t in_stride, T* out, std::int64_t out_stride) {
     Vector<T> tile[kLength];
 #pragma GCC unroll 16
-    for (int i = 0; i < kLength; ++i) tile[i] = load_vector(in + i * in_stride);
+    for (int i = 0; i < kLength; ++i) tile[i] = load(in + i * in_stride);
     store_transposed(tile, out, out_stride);
   }
 
   static SRDFAST_INLINE void store_transposed(Vector<T>* tile, T* out, std::int64_t stride) {
     transpose_square<T>(tile);
 #pragma GCC unroll 16
-    for (int i = 0; i < kLength; ++i) store_vector<T>(tile[i], out + i * stride);
+    for (int i = 0; i < kLength; ++i) store(tile[i], out + i * stride);
   }
 
   int height_, width_;

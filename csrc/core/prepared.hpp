@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a coder computes of the dictionaries before it sees a signal. A caller with the same dictionaries for many
+// calls has it made once and hands it to each of them.
+#pragma once
+
+namespace srdfast {
+
+struct Prepared {
+  Prepared() = default;
+  Prepared(const Prepared&) = delete;
+  Prepared& operator=(const Prepared&) = delete;
+  virtual ~Prepared();  // defined where no instruction of a CPU level can reach it
+};
+
+}  // namespace srdfast

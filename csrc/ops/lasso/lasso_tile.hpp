@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lasso for a tile of signals: the CPU's path.
+#pragma once
+
+#include "math/tables.hpp"
+#include "ops/lasso/lasso.hpp"
+
+namespace srdfast {
+inline namespace SRDFAST_LEVEL {
+
+template <class T>
+class LassoCoder {
+ public:
+  LassoCoder(const LassoSettings<T>& settings, const GramTables<T>& tables)
+      : settings_(settings),
+        tables_(tables),
+        width_(tables.width),
+        correlations_(kTile * width_),
+        residual_(tables.features),
+        codes_(width_),
+        indices_(kTile * width_),
+        values_(kTile * width_) {}
+
+  // Codes signals [count, features].
+  void code(std::int64_t dictionary, int count, const T* signals) {
+    dictionary_ = dictionary;
+    tables_.correlate(dictionary, count, signals, correlations_.data());
+    for (int row = 0; row < count; ++row) descend(row, signals + std::int64_t{row} * tables_.features);
+  }
+
+  T gap(int row) const { return gaps_[row]; }
+
+  // codes [atoms] of one row.
+  void write(int row, T* codes) const {
+    std::memset(static_cast<void*>(codes), 0, sizeof(T) * static_cast<std::size_t>(tables_.atoms));
+    for (int k = 0; k < counts_[row]; ++k) codes[indices(row)[k]] = values(row)[k];
+  }
+
+  // out [count, features] = codes * dictionary, with out_stride elements between rows.
+  void reconstruct(int count, T* out, int out_stride) const {
+    for (int r = 0; r < count; ++r, out += out_stride) {
+      std::memset(static_cast<void*>(out), 0, sizeof(T) * static_cast<std::size_t>(tables_.features));
+      for (int k = 0; k < counts_[r]; ++k) {
+        add_atom(tables_.features, values(r)[k], tables_.atom(dictionary_, indices(r)[k]), out);
+      }
+    }
+  }
+
+ private:
+  std::int32_t* indices(int row) const { return indices_.data() + std::int64_t{row} * width_; }
+  T* values(int row) const { return values_.data() + std::int64_t{row} * width_; }
+
+  // Coordinate descent, the reference.
+  void descend(int row, const T* signal) {
+    const LassoInput<T> in{tables_.atoms,
+                           tables_.features,
+                           width_,
+                           signal,
+                           tables_.dictionary(dictionary_),
+                           tables_.transposed(dictionary_),
+                           tables_.gram(dictionary_)};
+    gaps_[row] = lasso_solve(SerialTeam{}, settings_, in, correlations_.data() + std::int64_t{row} * width_,
+                             residual_.data(), codes_.data());
+    int count = 0;
+    for (int a = 0; a < tables_.atoms; ++a) {
+      if (codes_[a] == 0) continue;
+      indices(row)[count] = a;
+      values(row)[count++] = codes_[a];
+    }
+    counts_[row] = count;
+  }
+
+  LassoSettings<T> settings_;
+  const GramTables<T>& tables_;
+  int width_;
+  std::int64_t dictionary_ = 0;
+  Scratch<T> correlations_;        // [kTile, width]
+  Scratch<T> residual_, codes_;    // of the signal in work
+  Scratch<std::int32_t> indices_;  // [kTile, width], the supports
+  Scratch<T> values_;              // [kTile, width]
+  int counts_[kTile] = {};
+  T gaps_[kTile] = {};
+};
+
+}  // namespace SRDFAST_LEVEL
+}  // namespace srdfast

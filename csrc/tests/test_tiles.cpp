@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// The vector bodies of tiles give what plain loops and the one-signal references give.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "ops/lasso/lasso_tile.hpp"
+#include "ops/lista/lista_tile.hpp"
+#include "ops/omp/omp_tile.hpp"
+
+namespace {
+
+using namespace srdfast;
+
+int checks = 0, failures = 0;
+
+void check(bool holds, const char* what, int atoms, int features, int count) {
+  ++checks;
+  if (holds) return;
+  ++failures;
+  std::printf("failed: %s (%d atoms, %d features, %d signals)\n", what, atoms, features, count);
+}
+
+enum class Kind { plain, duplicates, zero_atoms, uneven_norms, tiny, huge };
+
+// Random signals and atoms; a kind makes some of them hard.
+struct Case {
+  Case(int atoms, int features, int count, Kind kind)
+      : atoms(atoms), features(features), count(count), signals(count * features), dictionary(atoms * features) {
+    std::mt19937 source(static_cast<unsigned>(atoms * 1009 + features * 31 + count + static_cast<int>(kind)));
+    std::normal_distribution<float> normal;
+    for (float& value : signals) value = normal(source);
+    for (float& value : dictionary) value = normal(source) / std::sqrt(static_cast<float>(features));
+    for (int a = 0; a < atoms; ++a) {
+      float* atom = dictionary.data() + a * features;
+      for (int f = 0; f < features; ++f) {
+        if (kind == Kind::duplicates && a % 2 == 1) atom[f] = atom[f - features];
+        if (kind == Kind::zero_atoms && a % 3 == 0) atom[f] = 0;
+        if (kind == Kind::uneven_norms) atom[f] *= static_cast<float>(1 + a % 7);
+        if (kind == Kind::tiny) atom[f] *= 1e-9f;
+        if (kind == Kind::huge) atom[f] *= 1e9f;
+      }
+    }
+    for (int f = 0; f < features; ++f) signals[(count - 1) * features + f] = 0;  // the last signal is zero
+  }
+
+  View<const float, 3> view() const { return {dictionary.data(), {1, atoms, features}}; }
+  const float* signal(int row) const { return signals.data() + row * features; }
+
+  int atoms, features, count;
+  std::vector<float> signals, dictionary;
+};
+
+bool everything(std::int64_t) { return true; }
+
+void test_product(const Case& given) {
+  const GramTables<float> tables(given.view(), everything);
+  std::vector<float> products(kTile * tables.width, -1.0f);
+  tables.correlate(0, given.count, given.signals.data(), products.data());
+  bool right = true;
+  for (int r = 0; r < given.count; ++r) {
+    for (int a = 0; a < tables.width; ++a) {
+      double sum = 0, size = 0;
+      for (int f = 0; f < given.features && a < given.atoms; ++f) {
+        const double term = double{given.signal(r)[f]} * given.dictionary[a * given.features + f];
+        sum += term;
+        size += std::abs(term);
+      }
+      right &= std::abs(products[r * tables.width + a] - sum) <= 1e-5 * size;
+    }
+  }
+  check(right, "product: that of plain loops", given.atoms, given.features, given.count);
+}
+
+// |x - zD|^2 of a sparse code.
+double residual_energy(const Case& given, int row, int count, const std::int32_t* indices, const float* values) {
+  double energy = 0;
+  for (int f = 0; f < given.features; ++f) {
+    double rest = given.signal(row)[f];
+    for (int k = 0; k < count; ++k) rest -= double{values[k]} * given.dictionary[indices[k] * given.features + f];
+    energy += rest * rest;
+  }
+  return energy;
+}
+
+void test_omp(const Case& given, Selection selection) {
+  const OmpSettings<float> settings{4, 0, selection};
+  const GramTables<float> tables(given.view(), everything);
+  OmpCoder<float> coder(settings, tables);
+  coder.code(0, given.count, given.signals.data());
+  std::vector<float> correlations(tables.width), coordinates(4 * given.atoms), remaining(given.atoms), projections(4);
+  const OmpWorkspace<float> work{coordinates.data(), remaining.data(), projections.data()};
+  for (int r = 0; r < given.count; ++r) {
+    std::int32_t indices[4];
+    float values[4];
+    float energy = 0;
+    for (int f = 0; f < given.features; ++f) energy += given.signal(r)[f] * given.signal(r)[f];
+    tables.correlate(0, 1, given.signal(r), correlations.data());
+    const int count = omp_solve(SerialTeam{}, settings, given.atoms, tables.width, tables.gram(0),
+                                correlations.data(), energy, work, indices, values);
+    bool same = count == coder.count(r);
+    for (int k = 0; same && k < 4; ++k) same = indices[k] == coder.indices(r)[k];
+    if (given.features > 1) {  // with one, all atoms explain a signal equally well and rounding decides
+      check(same, "omp: the support of the reference", given.atoms, given.features, given.count);
+    }
+    const double ours = residual_energy(given, r, coder.count(r), coder.indices(r), coder.values(r));
+    const double theirs = residual_energy(given, r, count, indices, values);
+    check(std::abs(ours - theirs) <= 1e-5 * energy, "omp: the residual of the reference", given.atoms,
+          given.features, given.count);
+  }
+}
+
+void test_lista(const Case& given) {
+  const std::vector<float> thresholds(given.atoms, 0.05f);
+  std::vector<float> analysis = given.dictionary;
+  for (float& value : analysis) value *= 0.3f;
+  const View<const float, 3> analysis_view{analysis.data(), {1, given.atoms, given.features}};
+  const ListaTables<float> tables(analysis_view, given.view(), 3, everything);
+  ListaCoder<float> coder(3, {thresholds.data(), {1, given.atoms}}, tables);
+  coder.code(0, given.count, given.signals.data());
+  bool right = true;
+  for (int r = 0; r < given.count; ++r) {
+    std::vector<double> codes(given.atoms), rest(given.features);
+    for (int step = 0; step < 3; ++step) {
+      for (int f = 0; f < given.features; ++f) {
+        rest[f] = given.signal(r)[f];
+        for (int a = 0; a < given.atoms; ++a) rest[f] -= codes[a] * given.dictionary[a * given.features + f];
+      }
+      for (int a = 0; a < given.atoms; ++a) {
+        for (int f = 0; f < given.features; ++f) codes[a] += rest[f] * analysis[a * given.features + f];
+        codes[a] = shrink(codes[a], double{0.05f});
+      }
+    }
+    for (int a = 0; a < given.atoms; ++a) {
+      right &= std::abs(codes[a] - coder.codes(r)[a]) <= 1e-4 * (1 + std::abs(codes[a]));
+    }
+  }
+  check(right, tables.by_gram ? "lista: one product a step" : "lista: two products a step", given.atoms,
+        given.features, given.count);
+}
+
+void test_lasso(const Case& given) {
+  const LassoSettings<float> settings{0.2f, 1e-5f, 2000};
+  const GramTables<float> tables(given.view(), everything);
+  LassoCoder<float> coder(settings, tables);
+  coder.code(0, given.count, given.signals.data());
+  std::vector<float> gradient(tables.width), residual(given.features), codes(tables.width), ours(given.atoms);
+  for (int r = 0; r < given.count; ++r) {
+    float energy = 0;
+    for (int f = 0; f < given.features; ++f) energy += given.signal(r)[f] * given.signal(r)[f];
+    tables.correlate(0, 1, given.signal(r), gradient.data());
+    const LassoInput<float> in{given.atoms,        given.features,       tables.width, given.signal(r),
+                               tables.dictionary(0), tables.transposed(0), tables.gram(0)};
+    const float reached = lasso_solve(SerialTeam{}, settings, in, gradient.data(), residual.data(), codes.data());
+    coder.write(r, ours.data());
+    const auto objective = [&](const float* code) {
+      double value = 0;
+      for (int f = 0; f < given.features; ++f) {
+        double rest = given.signal(r)[f];
+        for (int a = 0; a < given.atoms; ++a) rest -= double{code[a]} * given.dictionary[a * given.features + f];
+        value += rest * rest / 2;
+      }
+      for (int a = 0; a < given.atoms; ++a) value += 0.2 * std::abs(code[a]);
+      return value;
+    };
+    check(std::abs(objective(ours.data()) - objective(codes.data())) <= 2e-5 * energy,
+          "lasso: the objective of the reference", given.atoms, given.features, given.count);
+    check(coder.gap(r) >= 0 && coder.gap(r) <= std::fmax(0.5e-5f * energy, reached), "lasso: the gap asked for",
+          given.atoms, given.features, given.count);
+  }
+}
+
+}  // namespace
+
+int main() {
+  for (const int atoms : {1, 5, 64, 70}) {
+    for (const int features : {1, 3, 16, 40}) {
+      for (const int count : {1, 2, 3, 5, 7, 8}) {
+        for (const Kind kind : {Kind::plain, Kind::duplicates, Kind::zero_atoms, Kind::uneven_norms, Kind::tiny,
+                                Kind::huge}) {
+          const Case given(atoms, features, count, kind);
+          test_product(given);
+          test_omp(given, Selection::correlation);
+          test_omp(given, Selection::residual);
+          if (kind == Kind::plain) test_lista(given);
+          if (kind != Kind::tiny && kind != Kind::huge) test_lasso(given);
+        }
+      }
+    }
+  }
+  std::printf("%d passed, %d failed\n", checks - failures, failures);
+  return failures == 0 ? 0 : 1;
+}
