@@ -10,6 +10,13 @@ from hypothesis import strategies as st
 import srdfast
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 2), (2, 3), (5, 8), (31, 33), (32, 32), (64, 17), (97, 101)]
+LARGER_SIZES = [
+    *[(1, 4096), (4096, 1), (3, 1000), (1000, 3)],  # lines
+    *[(27, 40), (40, 27), (64, 48), (45, 128), (70, 360), (33, 1080)],  # products of small primes
+    *[(31, 37), (37, 31), (8, 113), (16, 13 * 17), (5, 61 * 64)],  # prime factors that are transformed directly
+    *[(9, 127), (131, 257), (4, 2 * 509), (3, 1031)],  # and those that are not
+    *[(256, 512), (300, 260)],  # planes that several threads share
+]
 
 
 def assert_adds_up(images, low, high):
@@ -29,6 +36,59 @@ def test_the_cosine_reference_is_matched_at_any_size(rng, size, dtype, atol):
         np.testing.assert_allclose(low, expected_low, atol=atol)
         np.testing.assert_allclose(high, expected_high, atol=atol)
         assert_adds_up(images, low, high)
+
+
+@pytest.mark.parametrize("size", LARGER_SIZES, ids=str)
+@pytest.mark.parametrize("dtype, atol", [(np.float32, 2e-6), (np.float64, 1e-13)])
+def test_the_cosine_reference_is_matched_at_larger_sizes(rng, size, dtype, atol):
+    images = rng.random((1, 2, *size)).astype(dtype)
+    for strength in (0.0, 5.0, 1e4):
+        low, high = srdfast.split(images, strength=strength)
+        np.testing.assert_allclose(low, reference.split(images, strength)[0], atol=atol)
+        assert_adds_up(images, low, high)
+
+
+@pytest.mark.parametrize("width", range(1, 140))
+def test_every_width_is_transformed_exactly(rng, width):
+    """Without strength both transforms undo each other; with it, they meet the reference."""
+    images = rng.random((1, 1, 5, width))
+    for strength in (0.0, 5.0):
+        low, _ = srdfast.split(images, strength)
+        np.testing.assert_allclose(low, reference.split(images, strength)[0], atol=1e-13)
+
+
+@pytest.mark.parametrize("size", [(24, 30), (61, 300), (300, 61)], ids=str)
+def test_a_cosine_is_scaled_by_its_gain(size):
+    """Half-sample cosines are the eigenvectors: high and low are multiples of the image."""
+    height, width = size
+    for row, column in ((0, 0), (0, 1), (1, 0), (3, 5), (height - 1, width - 1)):
+        across = np.cos(np.pi * column * (np.arange(width) + 0.5) / width)
+        down = np.cos(np.pi * row * (np.arange(height) + 0.5) / height)
+        image = down[:, None] * across
+        eigenvalue = 4 - 2 * np.cos(np.pi * row / height) - 2 * np.cos(np.pi * column / width)
+        for strength in (0.1, 5.0, 1e5):
+            low, _ = srdfast.split(image, strength)
+            np.testing.assert_allclose(low, image / (1 + strength * eigenvalue), atol=1e-13)
+
+
+@pytest.mark.parametrize("size", [(17, 40), (130, 263), (260, 300)], ids=str)
+@pytest.mark.parametrize("strength", [0.5, 5.0, 1e6])
+def test_turning_the_image_turns_its_bands(rng, size, strength):
+    """The filter knows no direction: it commutes with the reflections and with the transpose."""
+    image = rng.random(size)
+    low, _ = srdfast.split(image, strength)
+    for turn in (np.flipud, np.fliplr, np.transpose):
+        turned, _ = srdfast.split(np.ascontiguousarray(turn(image)), strength)
+        np.testing.assert_allclose(turned, turn(low), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype, slack", [(np.float32, 2e-6), (np.float64, 1e-13)])
+def test_the_low_band_stays_between_the_extremes_and_keeps_the_mean(rng, dtype, slack):
+    image = rng.random((203, 331)).astype(dtype)
+    for strength in (0.5, 50.0, 1e4, 1e9):
+        low, _ = srdfast.split(image, strength)
+        assert image.min() - slack <= low.min() and low.max() <= image.max() + slack
+        assert abs(np.mean(low, dtype=np.float64) - np.mean(image, dtype=np.float64)) <= slack
 
 
 def test_leading_dimensions_are_free(rng):
@@ -63,8 +123,9 @@ def test_sporco_agrees_inside(rng):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.3])
-def test_a_constant_image_has_no_high_band(value):
-    images = np.full((1, 3, 21, 18), value, np.float32)
+@pytest.mark.parametrize("size", [(21, 18), (300, 262)], ids=str)
+def test_a_constant_image_has_no_high_band(value, size):
+    images = np.full((1, 3, *size), value, np.float32)
     low, high = srdfast.split(images)
     np.testing.assert_allclose(high, 0, atol=2e-6)
     np.testing.assert_allclose(low, value, atol=2e-6)
@@ -76,14 +137,28 @@ def test_strength_zero_keeps_everything_in_the_low_band(rng):
     np.testing.assert_allclose(high, 0, atol=2e-6)
 
 
-def test_every_channel_is_split_alone(rng):
-    images = rng.random((3, 3, 16, 20)).astype(np.float32)
+@pytest.mark.parametrize("size", [(16, 20), (270, 300)], ids=str)
+def test_every_channel_is_split_alone(rng, size):
+    images = rng.random((3, 3, *size)).astype(np.float32)
     low, high = srdfast.split(images)
     for batch in range(3):
         for channel in range(3):
             alone = srdfast.split(images[batch : batch + 1, channel : channel + 1])
             np.testing.assert_array_equal(alone[0][0, 0], low[batch, channel])
             np.testing.assert_array_equal(alone[1][0, 0], high[batch, channel])
+
+
+@pytest.mark.parametrize("size", [(40, 61), (300, 131), (290, 512)], ids=str)
+def test_the_thread_count_changes_no_bit(rng, size):
+    images = rng.random((1, 9, *size)).astype(np.float32)
+    before, answers = srdfast.get_num_threads(), []
+    for count in (1, 2, 5):
+        srdfast.set_num_threads(count)
+        answers.append(srdfast.split(images))
+    srdfast.set_num_threads(before)
+    for low, high in answers[1:]:
+        np.testing.assert_array_equal(low, answers[0][0])
+        np.testing.assert_array_equal(high, answers[0][1])
 
 
 @given(
@@ -107,6 +182,17 @@ def test_a_huge_strength_leaves_the_mean(rng, strength, dtype):
     image = rng.random((1, 1, 9, 14)).astype(dtype)
     low, _ = srdfast.split(image, strength)
     np.testing.assert_allclose(low, np.full_like(low, image.mean()), atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [(3, 2000), (2000, 3), (150, 333)], ids=str)
+@pytest.mark.parametrize("dtype, atol", [(np.float32, 5e-6), (np.float64, 1e-12)])
+def test_a_huge_strength_meets_the_reference(rng, size, dtype, atol):
+    """Where the low band reaches across the whole image, rounding must not add up along it."""
+    image = rng.random(size).astype(dtype)
+    for strength in (1e5, 1e7, 1e9):
+        low, high = srdfast.split(image, strength)
+        np.testing.assert_allclose(low, reference.split(image, strength)[0], atol=atol)
+        assert_adds_up(image, low, high)
 
 
 def test_a_strength_beyond_the_range_is_refused(rng):

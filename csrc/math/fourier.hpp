@@ -2,8 +2,8 @@
 // The discrete Fourier transform of any length, of as many lines at once as a vector has lanes.
 //
 // Lengths whose prime factors are small are transformed by mixed radices, depth first, so that the parts of a
-// long line fit the first cache. Any other length becomes a circular convolution of such a length (Bluestein).
-// All roots of unity come from one table, computed in double with exactly reduced angles.
+// long line fit the first cache. Any other length becomes a circular convolution of such a length
+// (Bluestein). All roots of unity come from one table, computed in double with exactly reduced angles.
 #pragma once
 
 #include <cmath>
@@ -60,7 +60,7 @@ SRDFAST_INLINE Complex<T> swapped(const Complex<T>& a) {
   return {a.im, a.re};
 }
 
-constexpr int kLargestRadix = 127;  // about where the quadratic cost of a prime meets Bluestein's
+constexpr int kLargestRadix = 113;  // about where the quadratic cost of a prime meets Bluestein's
 
 // The transform of an odd number of values, the sums over j and radix - j shared.
 template <int Room, class T>
@@ -182,18 +182,30 @@ class MixedRadixFourier {
   template <class Load>
   void part(int level, int first, int stride, const Load& load, Complex<T>* out) const {
     switch (radices_[level]) {
-      case 2: return radix_part<2>(level, first, stride, load, out);
-      case 3: return radix_part<3>(level, first, stride, load, out);
-      case 4: return radix_part<4>(level, first, stride, load, out);
-      case 5: return radix_part<5>(level, first, stride, load, out);
-      case 6: return radix_part<6>(level, first, stride, load, out);
-      case 7: return radix_part<7>(level, first, stride, load, out);
-      case 8: return radix_part<8>(level, first, stride, load, out);
-      case 9: return radix_part<9>(level, first, stride, load, out);
-      case 10: return radix_part<10>(level, first, stride, load, out);
-      case 12: return radix_part<12>(level, first, stride, load, out);
-      case 16: return radix_part<16>(level, first, stride, load, out);
-      default: return radix_part<0>(level, first, stride, load, out);
+      case 2:
+        return radix_part<2>(level, first, stride, load, out);
+      case 3:
+        return radix_part<3>(level, first, stride, load, out);
+      case 4:
+        return radix_part<4>(level, first, stride, load, out);
+      case 5:
+        return radix_part<5>(level, first, stride, load, out);
+      case 6:
+        return radix_part<6>(level, first, stride, load, out);
+      case 7:
+        return radix_part<7>(level, first, stride, load, out);
+      case 8:
+        return radix_part<8>(level, first, stride, load, out);
+      case 9:
+        return radix_part<9>(level, first, stride, load, out);
+      case 10:
+        return radix_part<10>(level, first, stride, load, out);
+      case 12:
+        return radix_part<12>(level, first, stride, load, out);
+      case 16:
+        return radix_part<16>(level, first, stride, load, out);
+      default:
+        return radix_part<0>(level, first, stride, load, out);
     }
   }
 

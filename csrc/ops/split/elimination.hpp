@@ -10,7 +10,8 @@
 //   u_y = u_(y-1) + (b_y inverse_y - share_y u_(y-1))      forward
 //   u_y = u_y + (u_(y+1) - share_y u_(y+1))                backward
 //
-// where 1 - share = strength / pivot as one number would lose, at a large strength, what makes it less than 1.
+// where 1 - share = strength / pivot as one number would lose, at a large strength, what makes it less
+// than 1.
 #pragma once
 
 #include <cmath>
@@ -48,10 +49,14 @@ class Elimination {
   void solve(int group, std::int64_t stride, T* lines) const {
     T* const own = lines + group * kTogether * stride;
     switch (blocks_of(group)) {
-      case 1: return solve_blocks<1>(group, stride, own);
-      case 2: return solve_blocks<2>(group, stride, own);
-      case 3: return solve_blocks<3>(group, stride, own);
-      default: return solve_blocks<kTogether>(group, stride, own);
+      case 1:
+        return solve_blocks<1>(group, stride, own);
+      case 2:
+        return solve_blocks<2>(group, stride, own);
+      case 3:
+        return solve_blocks<3>(group, stride, own);
+      default:
+        return solve_blocks<kTogether>(group, stride, own);
     }
   }
 
@@ -75,8 +80,8 @@ class Elimination {
     return 1 + strength_ * 4 * sine * sine;
   }
 
-  // Finds where the pivots of every group stop growing in double: the rest of a line repeats the last of them.
-  // Low frequencies take longest. Returns how many pivots there are.
+  // Finds where the pivots of every group stop growing in double: the rest of a line repeats the last of
+  // them. Low frequencies take longest. Returns how many pivots there are.
   std::int64_t settle() {
     std::int64_t pivots = 0;
     for (int group = 0; group < groups(); ++group) {
@@ -118,7 +123,9 @@ class Elimination {
     const int end = length_ - 1, limit = limits_[group];
     const T* const last = last_.data() + group * kTogether * kLength;
     Vector<T> u[Blocks] = {};
-    const auto element = [=](int b, int y) { return lines + b * stride + static_cast<std::int64_t>(y) * kLength; };
+    const auto element = [=](int b, int y) {
+      return lines + b * stride + static_cast<std::int64_t>(y) * kLength;
+    };
     const auto forward = [&](int y, const Pivot* pivot) {
       for (int b = 0; b < Blocks; ++b) {
         u[b] += load(element(b, y)) * load(pivot[b].inverse) - load(pivot[b].share) * u[b];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Tikhonov split on the CPU: transform rows, eliminate down the columns, transform back, over all threads.
+// The Tikhonov split on the CPU: transform rows, eliminate down the columns, transform back, over all
+// threads.
 #include <cstring>
 
 #include "core/parallel.hpp"
@@ -144,7 +145,8 @@ class Splitter {
   }
 
   // Squares whose rows begin stride elements apart.
-  static SRDFAST_INLINE void transpose_tile(const T* in, std::int64_t in_stride, T* out, std::int64_t out_stride) {
+  static SRDFAST_INLINE void transpose_tile(const T* in, std::int64_t in_stride, T* out,
+                                            std::int64_t out_stride) {
     Vector<T> tile[kLength];
 #pragma GCC unroll 16
     for (int i = 0; i < kLength; ++i) tile[i] = load(in + i * in_stride);
@@ -199,7 +201,8 @@ void split_small(const SplitProblem<T>& problem, const Splitter<T>& splitter) {
       for (int i = 0; i < splitter.strips(); ++i) splitter.transform(i, image, work, spectrum.data());
       for (int i = 0; i < splitter.groups(); ++i) splitter.eliminate(i, spectrum.data());
       for (int i = 0; i < splitter.strips(); ++i) {
-        splitter.restore(i, image, spectrum.data(), work, problem.low.slice(plane), problem.high.slice(plane));
+        splitter.restore(i, image, spectrum.data(), work, problem.low.slice(plane),
+                         problem.high.slice(plane));
       }
     }
   });
