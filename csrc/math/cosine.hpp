@@ -18,7 +18,7 @@ template <class T>
 class CosineTransform {
  public:
   explicit CosineTransform(int length) : length_(length), fourier_(length), turns_(length) {
-    for (int k = 0; k < length; ++k) turns_[k] = unit_root<T>(k, 4L * length);
+    fill_roots(length, 4L * length, turns_.data());
   }
 
   // Values that the buffers of a call have room for.

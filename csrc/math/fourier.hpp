@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/parallel.hpp"
 #include "core/scratch.hpp"
 #include "math/vector.hpp"
 
@@ -26,6 +27,14 @@ Root<T> unit_root(std::int64_t turn, std::int64_t turns) {
   constexpr double kPi = 3.14159265358979323846;
   const double angle = -2 * kPi * static_cast<double>(turn % turns) / static_cast<double>(turns);
   return {static_cast<T>(::cos(angle)), static_cast<T>(::sin(angle))};
+}
+
+// roots[turn] = exp(-2 pi i turn / turns) for turn < count
+template <class T>
+void fill_roots(int count, std::int64_t turns, Root<T>* roots) {
+  parallel_for(count, 256, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t turn = begin; turn < end; ++turn) roots[turn] = unit_root<T>(turn, turns);
+  });
 }
 
 // One complex number a lane.
@@ -145,19 +154,21 @@ template <class T>
 class MixedRadixFourier {
  public:
   explicit MixedRadixFourier(int length) : length_(length), roots_(length) {
-    for (int turn = 0; turn < length; ++turn) roots_[turn] = unit_root<T>(turn, length);
+    fill_roots(length, length, roots_.data());
     int levels = 0;
     for (int rest = length; rest > 1; rest /= radices_[levels++]) radices_[levels] = radix_of(rest);
   }
 
   // The factor of `length` that is transformed first: the largest after which the rest is not too short to be
-  // worth a pass. Above kLargestRadix where there is no small one.
+  // worth a pass. Sixteen places a large power of two apart would collide in a cache. Above kLargestRadix
+  // where there is no small factor.
   static int radix_of(int length) {
     constexpr int kRadices[] = {16, 12, 10, 9, 8, 7, 6, 5, 4, 3, 2};
     for (int least = 4; least > 0; least -= 3) {
       for (const int radix : kRadices) {
         const int rest = length / radix;
-        if (length % radix == 0 && (rest == 1 || rest >= least)) return radix;
+        const bool collides = radix == 16 && rest > 1 && (rest & (rest - 1)) == 0;
+        if (length % radix == 0 && !collides && (rest == 1 || rest >= least)) return radix;
       }
     }
     int radix = 11;
