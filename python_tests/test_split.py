@@ -13,8 +13,8 @@ SIZES = [(1, 1), (1, 7), (7, 1), (2, 2), (2, 3), (5, 8), (31, 33), (32, 32), (64
 LARGER_SIZES = [
     *[(1, 4096), (4096, 1), (3, 1000), (1000, 3)],  # lines
     *[(27, 40), (40, 27), (64, 48), (45, 128), (70, 360), (33, 1080)],  # products of small primes
-    *[(31, 37), (37, 31), (8, 113), (16, 13 * 17), (5, 61 * 64)],  # prime factors that are transformed directly
-    *[(9, 127), (131, 257), (4, 2 * 509), (3, 1031)],  # and those that are not
+    *[(31, 37), (37, 31), (8, 113), (16, 13 * 17), (5, 61 * 64)],  # prime factors of a radix of their own
+    *[(9, 127), (131, 257), (4, 2 * 509), (3, 1031)],  # prime factors that need a convolution
     *[(256, 512), (300, 260)],  # planes that several threads share
 ]
 
