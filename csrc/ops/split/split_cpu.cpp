@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Tikhonov split on the CPU: transform rows, eliminate down the columns, transform back, over all
-// threads.
+// The Tikhonov split on the CPU: transform rows, eliminate down columns, transform back, over all threads.
 #include <cstring>
 
 #include "core/parallel.hpp"
@@ -138,7 +137,8 @@ class Splitter {
     frequencies[width_] = Complex<T>{};
   }
 
-  // Asks for what a strip has in a later block: the blocks lie too far apart for the hardware to foresee.
+  // Asks for what a strip has in a later block, which may lie past the end: the blocks are too far apart for
+  // the hardware to foresee.
   static SRDFAST_INLINE void prefetch_chunk(const T* chunk) {
     constexpr int kSecondLevel = 2;
     for (int i = 0; i < kStrip; ++i) __builtin_prefetch(chunk + i * kLength, 0, kSecondLevel);
@@ -192,8 +192,9 @@ void split_large(const SplitProblem<T>& problem, const Splitter<T>& splitter) {
 // Planes that fit a thread's cache: each is one thread's own.
 template <class T>
 void split_small(const SplitProblem<T>& problem, const Splitter<T>& splitter) {
-  constexpr int kPlanesTogether = 8;
-  parallel_for(problem.images.extent(0), kPlanesTogether, [&](std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t kTogether = 1 << 14;  // elements that are worth a thread's while
+  const std::int64_t grain = 1 + kTogether / splitter.spectrum_size();
+  parallel_for(problem.images.extent(0), grain, [&](std::int64_t begin, std::int64_t end) {
     const typename Splitter<T>::Work work(splitter);
     const Scratch<T> spectrum(splitter.spectrum_size());
     for (std::int64_t plane = begin; plane < end; ++plane) {
