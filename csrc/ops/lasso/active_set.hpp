@@ -54,6 +54,7 @@ class ActiveSet {
  private:
   static constexpr int kWays = kPadding / kVectorLength<T>;
   static constexpr int kMostRounds = 8 * kCapacity;
+  static constexpr T kNear = T(1.1);  // times the penalty: the gap is not worked out while a gradient is above
   static constexpr int kRefinements = 3;  // rounds without a new atom, after which the precision of T is reached
 
   bool run() {
@@ -63,9 +64,13 @@ class ActiveSet {
     int refinements = 0;
     for (int round = 0;; ++round) {
       collect_gradient();
-      gap_ = duality_gap_of_support(worst.value);
-      if (gap_ <= target || round >= settings_.max_sweeps) return true;
-      if (round >= kMostRounds || !(gap_ < energy_)) return false;
+      const bool spent = round >= settings_.max_sweeps;
+      if (spent || worst.value <= kNear * penalty) {
+        gap_ = duality_gap_of_support(worst.value);
+        if (gap_ <= target || spent) return true;
+        if (!(gap_ < energy_)) return false;
+      }
+      if (round >= kMostRounds) return false;
       if (worst.value > penalty && !is_active_[worst.index]) {
         if (!enter(worst.index)) return false;
       } else if (++refinements > kRefinements) {
@@ -128,6 +133,7 @@ class ActiveSet {
     const int last = count_;
     T shares[kCapacity] __attribute__((aligned(64)));  // inverse times the Gram column
     for (int i = 0; i < last; ++i) column_[i] = row[indices_[i]];
+    prefetch(row, width_);  // for the next gradient
     multiply_inverse(column_, shares);
     T outside = row[atom];
     for (int i = 0; i < last; ++i) outside -= column_[i] * shares[i];
@@ -135,8 +141,7 @@ class ActiveSet {
 
     const T scale = 1 / outside;
     for (int at = 0; at < kCapacity; at += kVectorLength<T>) store(Vector<T>{}, inverse_row(last) + at);
-    if (last % kVectorLength<T> == 0) store(Vector<T>{}, shares + last);
-    shares[last] = -1;
+    set_lane(shares, last, -1);
     add_outer(last + 1, scale, shares);
 
     indices_[last] = atom;
@@ -190,6 +195,16 @@ class ActiveSet {
       leave(first);
     }
     return count_ == 0;
+  }
+
+  // array[at] = value by a store of its whole vector, which a load of that vector need not wait for; what lies beyond
+  // becomes zero.
+  static SRDFAST_INLINE void set_lane(T* array, int at, T value) {
+    const int lane = at % kVectorLength<T>;
+    T* const from = array + at - lane;
+    const auto numbers = lane_numbers<T>();
+    const Vector<T> before = numbers < lane ? load(from) : Vector<T>{};
+    store(numbers == lane ? broadcast<T>(value) : before, from);
   }
 
   T* inverse_row(int i) const { return inverse_.data() + i * kCapacity; }
