@@ -201,7 +201,7 @@ def lasso(
         penalty: above 0.
         gap_tolerance: at least 0; a signal is done when its duality gap is not above this share of the
             objective at z = 0, 1/2 |x|^2. Below about 1e-6 float32 stops at its own precision first.
-        max_sweeps: passes of coordinate descent after which a signal is given back as it is.
+        max_sweeps: passes over the atoms after which a signal is given back as it is.
         index: integers [batch], the dictionary of each signal; required when there are several.
         nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
 
