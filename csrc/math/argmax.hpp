@@ -19,7 +19,8 @@ SRDFAST_INLINE Best<T> best_lane(const Vector<T>& scores, const Vector<Lane<T>>&
   return {largest[0], static_cast<int>(reduced<T>(holders, smaller)[0])};
 }
 
-// Of scores. Every lane of each of Ways vectors keeps its own best, so that comparisons do not wait for each other.
+// Of scores. Every lane of each of Ways vectors keeps its own best, so that comparisons do not wait for each
+// other.
 template <class T, int Ways>
 class Argmax {
  public:
@@ -72,7 +73,8 @@ class RatioArgmax {
 
   // As Argmax::offer; lanes where `counts` is false are left out.
   template <class Mask>
-  SRDFAST_INLINE void offer(int way, int first, const Vector<T>& above, const Vector<T>& below, const Mask& counts) {
+  SRDFAST_INLINE void offer(int way, int first, const Vector<T>& above, const Vector<T>& below,
+                            const Mask& counts) {
     const auto better = (above * below_[way] > above_[way] * below) & counts;
     above_[way] = better ? above : above_[way];
     below_[way] = better ? below : below_[way];

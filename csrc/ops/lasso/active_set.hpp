@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lasso by an active set: the CPU's path for one signal.
 //
-// On a support S with signs s the optimality conditions are linear: <d_i, r> = penalty s_i for i in S. A round takes
-// into S the atom that violates |<d_a, r>| <= penalty most, moves the codes to the solution of those equations, and
-// lets out atoms whose code reaches zero on the way (feature-sign search: Lee, Battle, Raina, Ng 2006). The inverse
-// of the Gram matrix of S is kept, by bordering as an atom comes and by elimination as one goes, so that a round is
-// a few vector operations on a small matrix and one pass over the Gram rows of S for the gradient of all atoms.
-// The move is computed from the gradient that the codes have, not from the signal: rounding in the inverse is
-// corrected by the next round. The gradient also gives the duality gap, which decides when to stop.
+// On a support S with signs s the optimality conditions are linear: <d_i, r> = penalty s_i for i in S. A
+// round takes into S the atom that violates |<d_a, r>| <= penalty most, moves the codes to the solution of
+// those equations, and lets out atoms whose code reaches zero on the way (feature-sign search: Lee, Battle,
+// Raina, Ng 2006). The inverse of the Gram matrix of S is kept, by bordering as an atom comes and by
+// elimination as one goes, so that a round is a few vector operations on a small matrix and one pass over the
+// Gram rows of S for the gradient of all atoms. The move is computed from the gradient that the codes have,
+// not from the signal: rounding in the inverse is corrected by the next round. The gradient also gives the
+// duality gap, which decides when to stop.
 //
-// A signal that gets into trouble (an atom that depends on those of S, a support beyond the capacity, too many
-// rounds) is declined: coordinate descent, the reference, takes it from the start.
+// A signal that gets into trouble (an atom that depends on those of S, a support beyond the capacity, too
+// many rounds) is declined: coordinate descent, the reference, takes it from the start.
 #pragma once
 
 #include "math/argmax.hpp"
@@ -35,8 +36,8 @@ class ActiveSet {
     for (int a = 0; a < width; ++a) is_active_[a] = false;
   }
 
-  // Solves for one signal; correlations [width] = D x, zero beyond the atoms; energy = |x|^2. Returns whether it did:
-  // count, indices, values and gap then hold the answer.
+  // Solves for one signal; correlations [width] = D x, zero beyond the atoms; energy = |x|^2. Returns whether
+  // it did: count, indices, values and gap then hold the answer.
   bool solve(const T* gram, const T* correlations, T energy) {
     gram_ = gram;
     correlations_ = correlations;
@@ -54,8 +55,10 @@ class ActiveSet {
  private:
   static constexpr int kWays = kPadding / kVectorLength<T>;
   static constexpr int kMostRounds = 8 * kCapacity;
-  static constexpr T kNear = T(1.1);  // times the penalty: the gap is not worked out while a gradient is above
-  static constexpr int kRefinements = 3;  // rounds without a new atom, after which the precision of T is reached
+  static constexpr T kNear =
+      T(1.1);  // times the penalty: the gap is not worked out while a gradient is above
+  static constexpr int kRefinements =
+      3;  // rounds without a new atom, after which the precision of T is reached
 
   bool run() {
     const T penalty = settings_.penalty, target = settings_.gap_tolerance * energy_ / 2;
@@ -165,7 +168,8 @@ class ActiveSet {
       inverse_row(i)[out] = inverse_row(i)[last];
       inverse_row(i)[last] = 0;
     }
-    for (int at = 0; at < count_; at += kVectorLength<T>) store(load(inverse_row(last) + at), inverse_row(out) + at);
+    for (int at = 0; at < count_; at += kVectorLength<T>)
+      store(load(inverse_row(last) + at), inverse_row(out) + at);
     is_active_[indices_[out]] = false;
     indices_[out] = indices_[last];
     rows_[out] = rows_[last];
@@ -175,7 +179,8 @@ class ActiveSet {
     --count_;
   }
 
-  // Moves the codes to where the equations of the support hold; atoms whose code changes sign on the way leave.
+  // Moves the codes to where the equations of the support hold; atoms whose code changes sign on the way
+  // leave.
   bool move() {
     for (int tries = 0; tries <= 2 * kCapacity && count_ > 0; ++tries) {
       multiply_inverse(residuals_, steps_);
@@ -197,8 +202,8 @@ class ActiveSet {
     return count_ == 0;
   }
 
-  // array[at] = value by a store of its whole vector, which a load of that vector need not wait for; what lies beyond
-  // becomes zero.
+  // array[at] = value by a store of its whole vector, which a load of that vector need not wait for; what
+  // lies beyond becomes zero.
   static SRDFAST_INLINE void set_lane(T* array, int at, T value) {
     const int lane = at % kVectorLength<T>;
     T* const from = array + at - lane;
@@ -240,13 +245,13 @@ class ActiveSet {
   const T* correlations_ = nullptr;  // [width]
   T energy_ = 0, gap_ = 0;
   int count_ = 0;
-  Scratch<T> inverse_;        // [kCapacity, kCapacity], zero beyond the support
-  Scratch<T> gradient_;       // [width]
-  Scratch<bool> is_active_;   // [width]
+  Scratch<T> inverse_;       // [kCapacity, kCapacity], zero beyond the support
+  Scratch<T> gradient_;      // [width]
+  Scratch<bool> is_active_;  // [width]
   std::int32_t indices_[kCapacity];
   const T* rows_[kCapacity];  // of the Gram matrix
   T codes_[kCapacity], signs_[kCapacity];
-  T residuals_[kCapacity];    // of the equations: <d_i, r> - penalty s_i
+  T residuals_[kCapacity];  // of the equations: <d_i, r> - penalty s_i
   T column_[kCapacity];
   T steps_[kCapacity] __attribute__((aligned(64)));
 };

@@ -65,7 +65,8 @@ class LassoCoder {
   void keep_active_set(int row) {
     counts_[row] = active_set_.count();
     gaps_[row] = active_set_.gap();
-    std::memcpy(indices(row), active_set_.indices(), sizeof(std::int32_t) * static_cast<std::size_t>(counts_[row]));
+    std::memcpy(indices(row), active_set_.indices(),
+                sizeof(std::int32_t) * static_cast<std::size_t>(counts_[row]));
     std::memcpy(values(row), active_set_.values(), sizeof(T) * static_cast<std::size_t>(counts_[row]));
   }
 

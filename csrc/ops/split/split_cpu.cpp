@@ -17,7 +17,8 @@ void transform_rows(std::int64_t rows, int width, const T* in, const T* matrix, 
     for (std::int64_t t = begin; t < end; ++t) {
       const std::int64_t first = t * kTile;
       const int count = static_cast<int>(rows - first < kTile ? rows - first : kTile);
-      tile_product(count, width, width, in + first * width, width, packed.data(), product.data(), padded(width));
+      tile_product(count, width, width, in + first * width, width, packed.data(), product.data(),
+                   padded(width));
       for (int r = 0; r < count; ++r) take(first + r, product.data() + static_cast<long>(r) * padded(width));
     }
   });
