@@ -33,7 +33,10 @@ def test_the_bits_are_those_of_the_array(rng, dtype, batch):
         np.testing.assert_array_equal(one.indices, other.indices)
         np.testing.assert_array_equal(one.values, other.values)
         assert one.atoms == other.atoms == dictionary.shape[1]
-    one, other = srdfast.lasso(signals, dictionary, index=index), srdfast.lasso(signals, prepared, index=index)
+    one, other = (
+        srdfast.lasso(signals, dictionary, index=index),
+        srdfast.lasso(signals, prepared, index=index),
+    )
     np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.gap, other.gap)
 
@@ -61,7 +64,9 @@ def test_what_was_prepared_is_a_copy(learned):
     for array in (synthesis, analysis, thresholds):
         array[:] = 0
     del synthesis, analysis, thresholds
-    np.testing.assert_array_equal(srdfast.purify_patches(images, prepared, srdfast.LISTA(2), **options), before)
+    np.testing.assert_array_equal(
+        srdfast.purify_patches(images, prepared, srdfast.LISTA(2), **options), before
+    )
 
 
 def test_torch_tensors_are_prepared_too(rng):
@@ -96,9 +101,9 @@ def test_what_does_not_fit_is_named(rng, learned):
     images, synthesis, analysis, thresholds, index = learned
     signals, dictionary = cases.problem(rng, batch=3)
     plain, of_lista = srdfast.prepare(synthesis), srdfast.prepare(synthesis, analysis, thresholds)
-    with pytest.raises(ValueError, match="dictionary: expected .* features, .* prepared with 48"):
+    with pytest.raises(ValueError, match=r"dictionary: expected .* features, .* prepared with 48"):
         srdfast.omp(signals, plain, index=[0, 1, 2])
-    with pytest.raises(TypeError, match="dictionary: expected float64 .* another precision"):
+    with pytest.raises(TypeError, match=r"dictionary: expected float64 .* another precision"):
         srdfast.lasso(signals.astype(np.float64), srdfast.prepare(dictionary))
     with pytest.raises(ValueError, match="dictionary: expected dictionaries prepared with analysis"):
         srdfast.purify_patches(images, plain, srdfast.LISTA(), index=index, patch=4)
@@ -124,5 +129,5 @@ def test_bad_dictionaries_are_refused(learned):
         with pytest.raises(ValueError, match="dictionary"):
             srdfast.prepare(np.zeros(shape, np.float32))
     synthesis[0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="dictionary.*NaN"):
+    with pytest.raises(ValueError, match=r"dictionary.*NaN"):
         srdfast.prepare(synthesis)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import _core
+from ._core import Prepared
 from .arrays import Array, Kind, Nonfinite, contiguous, kind_of, prepare_index
 from .arrays import prepare as prepare_array
 
@@ -56,8 +57,6 @@ class LISTA:
 
 
 Coder = OMP | Lasso | LISTA
-Prepared = _core.Prepared
-"""What `prepare` returns: dictionaries with the tables that the coders need of them."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,9 @@ def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array 
     """Computes once what the coders need of dictionaries: packed copies, Gram matrices.
 
     `omp`, `lasso` and `purify_patches` take the result in the place of `dictionary`, with the same answers to
-    the last bit; a call with few signals then costs only these. It keeps copies of the arrays, never changes, and
-    may be shared by threads. Its size is about atoms^2 + 3 * atoms * features numbers a dictionary.
+    the last bit; a call with few signals then costs only these. It keeps copies of the arrays, never
+    changes, and may be shared by threads. Its size is about atoms^2 + 3 * atoms * features numbers a
+    dictionary.
 
     Args:
         dictionary: [atoms, features] or [dictionaries, atoms, features]; for `LISTA` the synthesis atoms.
@@ -156,8 +156,8 @@ def omp(
 
     Args:
         signals: [batch, features]; float32 needs |x|^2 below about 1e38.
-        dictionary: [atoms, features] or [dictionaries, atoms, features], or what `prepare` made of them; atoms
-            need not have unit norm.
+        dictionary: [atoms, features] or [dictionaries, atoms, features], or what `prepare` made of them;
+            atoms need not have unit norm.
         max_atoms: at least 1; how many atoms a code may have.
         tolerance: at least 0; stop when the residual's squared norm is not above it.
         selection: "correlation" takes the atom with the largest |<atom, residual>| (Pati et al. 1993, as
@@ -201,7 +201,7 @@ def lasso(
         penalty: above 0.
         gap_tolerance: at least 0; a signal is done when its duality gap is not above this share of the
             objective at z = 0, 1/2 |x|^2. Below about 1e-6 float32 stops at its own precision first.
-        max_sweeps: passes of coordinate descent after which a signal is given back as it is.
+        max_sweeps: passes over the atoms after which a signal is given back as it is.
         index: integers [batch], the dictionary of each signal; required when there are several.
         nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
 
@@ -392,7 +392,9 @@ def purify_patches(
         if not isinstance(dictionary, Prepared):
             learned = _learned_parts(analysis, thresholds, kind)
         elif analysis is not None or thresholds is not None:
-            raise ValueError("analysis, thresholds: expected None, since they were prepared with the dictionary")
+            raise ValueError(
+                "analysis, thresholds: expected None, since they were prepared with the dictionary"
+            )
         _core.purify_lista(*common, *learned, _whole("steps", coder.steps), purified)
     else:
         raise TypeError(f"coder: expected srdfast.OMP, Lasso or LISTA, got {type(coder).__name__}")

@@ -31,8 +31,9 @@ View<const T, 3> dictionary_view(const TensorArg& arg, std::int64_t features) {
 // Own copies of dictionaries, and the tables made of them.
 template <class T>
 struct PreparedArrays {
-  View<const T, 3> dictionary, analysis;  // [dictionaries, atoms, features]; analysis and thresholds may have no data
-  View<const T, 2> thresholds;            // [dictionaries, atoms]
+  View<const T, 3> dictionary,
+      analysis;                 // [dictionaries, atoms, features]; analysis and thresholds may have no data
+  View<const T, 2> thresholds;  // [dictionaries, atoms]
   std::vector<T> storage[3];
   std::unique_ptr<Prepared> tables;
 };
@@ -70,8 +71,9 @@ class DictionaryArg {
     if (prepared_ == nullptr) return nullptr;
     const PreparedArrays<T>* found = arrays<T>();
     if ((found->analysis.data != nullptr) != learned) {
-      expected(name_, learned ? "dictionaries prepared with analysis and thresholds for LISTA"
-                              : "dictionaries prepared without analysis and thresholds",
+      expected(name_,
+               learned ? "dictionaries prepared with analysis and thresholds for LISTA"
+                       : "dictionaries prepared without analysis and thresholds",
                learned ? "some prepared without" : "some prepared with them");
     }
     return found;

@@ -51,8 +51,8 @@ void pause() {
 #endif
 }
 
-// Looks at a condition again and again for a short while; waking a thread that sleeps takes far longer than most
-// pauses between two loops.
+// Looks at a condition again and again for a short while; waking a thread that sleeps takes far longer than
+// most pauses between two loops.
 template <class Condition>
 void spin_until(const Condition& condition) {
   constexpr auto kPatience = std::chrono::microseconds(200);

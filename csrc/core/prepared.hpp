@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a coder computes of the dictionaries before it sees a signal. A caller with the same dictionaries for many
-// calls has it made once and hands it to each of them.
+// What a coder computes of the dictionaries before it sees a signal. A caller with the same dictionaries for
+// many calls has it made once and hands it to each of them.
 #pragma once
 
 namespace srdfast {

@@ -19,10 +19,19 @@ SRDFAST_INLINE Best<T> best_lane(const Vector<T>& scores, const Vector<Lane<T>>&
   return {largest[0], static_cast<int>(reduced<T>(holders, smaller)[0])};
 }
 
-// Of scores. Every lane of each of Ways vectors keeps its own best, so that comparisons do not wait for each other.
+// Of scores. Every lane of each of Ways vectors keeps its own best, so that comparisons do not wait for each
+// other.
 template <class T, int Ways>
 class Argmax {
  public:
+  SRDFAST_INLINE Argmax() {
+#pragma GCC unroll 16
+    for (int way = 0; way < Ways; ++way) {
+      scores_[way] = Vector<T>{};
+      firsts_[way] = Vector<Lane<T>>{};
+    }
+  }
+
   // scores of the atoms first + way * kVectorLength + lane; `first` ascends from call to call.
   SRDFAST_INLINE void offer(int way, int first, const Vector<T>& scores) {
     const auto better = scores > scores_[way];
@@ -34,6 +43,7 @@ class Argmax {
   SRDFAST_INLINE Best<T> result() const {
     Vector<T> score = scores_[0];
     Vector<Lane<T>> index = firsts_[0];
+#pragma GCC unroll 16
     for (int way = 1; way < Ways; ++way) {
       const Vector<Lane<T>> other = firsts_[way] + way * kVectorLength<T>;
       const auto better = (scores_[way] > score) | ((scores_[way] == score) & (other < index));
@@ -44,8 +54,8 @@ class Argmax {
   }
 
  private:
-  Vector<T> scores_[Ways] = {};
-  Vector<Lane<T>> firsts_[Ways] = {};
+  Vector<T> scores_[Ways];
+  Vector<Lane<T>> firsts_[Ways];
 };
 
 // Of ratios above / below with below > 0, compared as products.
@@ -53,12 +63,18 @@ template <class T, int Ways>
 class RatioArgmax {
  public:
   SRDFAST_INLINE RatioArgmax() {
-    for (int way = 0; way < Ways; ++way) below_[way] = broadcast<T>(1);
+#pragma GCC unroll 16
+    for (int way = 0; way < Ways; ++way) {
+      above_[way] = Vector<T>{};
+      below_[way] = broadcast<T>(1);
+      firsts_[way] = Vector<Lane<T>>{};
+    }
   }
 
   // As Argmax::offer; lanes where `counts` is false are left out.
   template <class Mask>
-  SRDFAST_INLINE void offer(int way, int first, const Vector<T>& above, const Vector<T>& below, const Mask& counts) {
+  SRDFAST_INLINE void offer(int way, int first, const Vector<T>& above, const Vector<T>& below,
+                            const Mask& counts) {
     const auto better = (above * below_[way] > above_[way] * below) & counts;
     above_[way] = better ? above : above_[way];
     below_[way] = better ? below : below_[way];
@@ -69,6 +85,7 @@ class RatioArgmax {
   SRDFAST_INLINE Best<T> result() const {
     Vector<T> above = above_[0], below = below_[0];
     Vector<Lane<T>> index = firsts_[0];
+#pragma GCC unroll 16
     for (int way = 1; way < Ways; ++way) {
       const Vector<Lane<T>> other = firsts_[way] + way * kVectorLength<T>;
       const Vector<T> theirs = above_[way] * below, ours = above * below_[way];
@@ -81,8 +98,8 @@ class RatioArgmax {
   }
 
  private:
-  Vector<T> above_[Ways] = {}, below_[Ways];
-  Vector<Lane<T>> firsts_[Ways] = {};
+  Vector<T> above_[Ways], below_[Ways];
+  Vector<Lane<T>> firsts_[Ways];
 };
 
 }  // namespace SRDFAST_LEVEL

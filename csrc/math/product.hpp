@@ -23,8 +23,8 @@ struct Constant {
 template <class T>
 constexpr int kPanel = 2 * kVectorLength<T>;
 
-// Rows of codes, correlations and Gram matrices are padded with zeros to a multiple of this many elements, so that
-// loops over atoms have no remainder.
+// Rows of codes, correlations and Gram matrices are padded with zeros to a multiple of this many elements, so
+// that loops over atoms have no remainder.
 constexpr int kPadding = 64;
 
 SRDFAST_INLINE int padded(int columns) { return (columns + kPadding - 1) / kPadding * kPadding; }
@@ -40,8 +40,8 @@ SRDFAST_INLINE std::int64_t packed_size(int inner, int columns) {
   return static_cast<std::int64_t>(panel_count<T>(columns)) * inner * kPanel<T>;
 }
 
-// packed [panels, inner, kPanel] of a matrix [inner, columns] with row_stride elements between rows; zeros in the
-// columns that fill the last panel.
+// packed [panels, inner, kPanel] of a matrix [inner, columns] with row_stride elements between rows; zeros in
+// the columns that fill the last panel.
 template <class T>
 SRDFAST_INLINE void pack(int inner, int columns, const T* matrix, int row_stride, T* packed) {
   for (int first = 0; first < columns; first += kPanel<T>) {
@@ -91,16 +91,16 @@ SRDFAST_INLINE void product_panel(int inner, const T* SRDFAST_RESTRICT rows, int
 
 // All panels for Rows rows.
 template <int Rows, class T>
-SRDFAST_INLINE void product_rows(int inner, int panels, const T* rows, int row_stride, const T* packed, T* out,
-                                 int out_stride) {
+SRDFAST_INLINE void product_rows(int inner, int panels, const T* rows, int row_stride, const T* packed,
+                                 T* out, int out_stride) {
   for (int p = 0; p < panels; ++p) {
     product_panel<Rows>(inner, rows, row_stride, packed + static_cast<std::int64_t>(p) * inner * kPanel<T>,
                         out + static_cast<long>(p) * kPanel<T>, out_stride);
   }
 }
 
-// rows [count, inner] times the packed matrix [inner, columns] gives out [count, columns], for count up to kTile.
-// Rows of `out` have room for whole panels.
+// rows [count, inner] times the packed matrix [inner, columns] gives out [count, columns], for count up to
+// kTile. Rows of `out` have room for whole panels.
 template <class T>
 void tile_product(int count, int inner, int columns, const T* rows, int row_stride, const T* packed, T* out,
                   int out_stride) {
@@ -108,20 +108,28 @@ void tile_product(int count, int inner, int columns, const T* rows, int row_stri
   const int panels = panel_count<T>(columns);
   const auto rows_from = [=](auto rows_together, int first) {
     product_rows<decltype(rows_together)::value>(inner, panels, rows + static_cast<long>(first) * row_stride,
-                                                 row_stride, packed, out + static_cast<long>(first) * out_stride,
-                                                 out_stride);
+                                                 row_stride, packed,
+                                                 out + static_cast<long>(first) * out_stride, out_stride);
   };
   int first = 0;
   for (; count - first >= kRows; first += kRows) rows_from(Constant<kRows>{}, first);
   switch (count - first) {
-    case 7: return rows_from(Constant<7>{}, first);
-    case 6: return rows_from(Constant<6>{}, first);
-    case 5: return rows_from(Constant<5>{}, first);
-    case 4: return rows_from(Constant<4>{}, first);
-    case 3: return rows_from(Constant<3>{}, first);
-    case 2: return rows_from(Constant<2>{}, first);
-    case 1: return rows_from(Constant<1>{}, first);
-    default: return;
+    case 7:
+      return rows_from(Constant<7>{}, first);
+    case 6:
+      return rows_from(Constant<6>{}, first);
+    case 5:
+      return rows_from(Constant<5>{}, first);
+    case 4:
+      return rows_from(Constant<4>{}, first);
+    case 3:
+      return rows_from(Constant<3>{}, first);
+    case 2:
+      return rows_from(Constant<2>{}, first);
+    case 1:
+      return rows_from(Constant<1>{}, first);
+    default:
+      return;
   }
 }
 

@@ -70,7 +70,9 @@ class GramTables final : public Prepared {
 
   const T* dictionary(std::int64_t d) const { return dictionary_.slice(d); }  // [atoms, features]
 
-  const T* atom(std::int64_t d, int a) const { return dictionary(d) + static_cast<std::int64_t>(a) * features; }
+  const T* atom(std::int64_t d, int a) const {
+    return dictionary(d) + static_cast<std::int64_t>(a) * features;
+  }
 
   // [atoms, width], zero beyond the atoms.
   const T* gram(std::int64_t d) const { return grams_.data() + d * atoms * width; }

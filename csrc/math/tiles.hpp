@@ -10,26 +10,28 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-// make_coder() gives a thread its coder; coder.code(dictionary, count, signals [count, features]) codes a tile, and
-// take(coder, row, i) stores the code of its row `row`, which is signal i of the batch.
+// make_coder() gives a thread its coder; coder.code(dictionary, count, signals [count, features]) codes a
+// tile, and take(coder, row, i) stores the code of its row `row`, which is signal i of the batch.
 template <class T, class MakeCoder, class Take>
-SRDFAST_INLINE void code_batch(const View<const T, 2>& signals, const Groups& groups, const MakeCoder& make_coder,
-                               const Take& take) {
+SRDFAST_INLINE void code_batch(const View<const T, 2>& signals, const Groups& groups,
+                               const MakeCoder& make_coder, const Take& take) {
   constexpr std::int64_t kRanges = 64;  // enough to balance the threads, few enough that coders cost nothing
   const int features = static_cast<int>(signals.extent(1));
-  parallel_for(groups.tile_count(), groups.tile_count() / kRanges + 1, [&](std::int64_t begin, std::int64_t end) {
-    auto coder = make_coder();
-    Scratch<T> rows(static_cast<std::int64_t>(kTile) * features);
-    for (std::int64_t t = begin; t < end; ++t) {
-      const Tile& tile = groups.tile(t);
-      for (int r = 0; r < tile.count; ++r) {
-        std::memcpy(rows.data() + static_cast<long>(r) * features, signals.slice(groups.signal(tile.first + r)),
-                    sizeof(T) * static_cast<std::size_t>(features));
-      }
-      coder.code(tile.dictionary, tile.count, rows.data());
-      for (int r = 0; r < tile.count; ++r) take(coder, r, groups.signal(tile.first + r));
-    }
-  });
+  parallel_for(groups.tile_count(), groups.tile_count() / kRanges + 1,
+               [&](std::int64_t begin, std::int64_t end) {
+                 auto coder = make_coder();
+                 Scratch<T> rows(static_cast<std::int64_t>(kTile) * features);
+                 for (std::int64_t t = begin; t < end; ++t) {
+                   const Tile& tile = groups.tile(t);
+                   for (int r = 0; r < tile.count; ++r) {
+                     std::memcpy(rows.data() + static_cast<long>(r) * features,
+                                 signals.slice(groups.signal(tile.first + r)),
+                                 sizeof(T) * static_cast<std::size_t>(features));
+                   }
+                   coder.code(tile.dictionary, tile.count, rows.data());
+                   for (int r = 0; r < tile.count; ++r) take(coder, r, groups.signal(tile.first + r));
+                 }
+               });
 }
 
 }  // namespace SRDFAST_LEVEL

@@ -63,6 +63,13 @@ SRDFAST_INLINE V magnitude(const V& vector) {
   return (V)((Vector<Lane<T>>)vector & kAllButSign);
 }
 
+// Asks for memory that is read soon, while something else is computed.
+template <class T>
+SRDFAST_INLINE void prefetch(const T* from, int count) {
+  constexpr int kLine = 64 / static_cast<int>(sizeof(T));
+  for (int i = 0; i < count; i += kLine) __builtin_prefetch(from + i);
+}
+
 // Every lane becomes combine(...) over all lanes; combine(a, b) works lane by lane and is symmetric.
 template <class T, class V, class Combine>
 SRDFAST_INLINE V reduced(V vector, const Combine& combine) {

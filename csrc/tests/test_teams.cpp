@@ -69,14 +69,16 @@ struct OmpAnswer {
 
 template <class Run>
 OmpAnswer omp_answer(const Case& given, const OmpSettings<float>& settings, const Run& run) {
-  const std::size_t atoms = static_cast<std::size_t>(given.atoms), most = static_cast<std::size_t>(settings.max_atoms);
+  const std::size_t atoms = static_cast<std::size_t>(given.atoms),
+                    most = static_cast<std::size_t>(settings.max_atoms);
   std::vector<float> correlations = given.correlations, coordinates(most * atoms), remaining(atoms),
                      projections(most);
   OmpAnswer answer{std::vector<std::int32_t>(most), std::vector<float>(most), 0};
   const OmpWorkspace<float> work{coordinates.data(), remaining.data(), projections.data()};
   run([&](const auto& team) {
-    const int count = omp_solve(team, settings, given.atoms, given.atoms, given.gram.data(), correlations.data(),
-                                given.energy, work, answer.indices.data(), answer.values.data());
+    const int count =
+        omp_solve(team, settings, given.atoms, given.atoms, given.gram.data(), correlations.data(),
+                  given.energy, work, answer.indices.data(), answer.values.data());
     team.once([&] { answer.count = count; });
   });
   return answer;
@@ -86,9 +88,9 @@ template <class Run>
 std::vector<float> lasso_answer(const Case& given, const LassoSettings<float>& settings, const Run& run,
                                 float& gap) {
   std::vector<float> gradient = given.correlations, residual(given.signal.size()), codes(gradient.size());
-  const LassoInput<float> in{
-      given.atoms,          given.features,          given.atoms,      given.signal.data(),
-      given.dictionary.data(), given.transposed.data(), given.gram.data()};
+  const LassoInput<float> in{given.atoms,         given.features,          given.atoms,
+                             given.signal.data(), given.dictionary.data(), given.transposed.data(),
+                             given.gram.data()};
   run([&](const auto& team) {
     const float reached = lasso_solve(team, settings, in, gradient.data(), residual.data(), codes.data());
     team.once([&] { gap = reached; });

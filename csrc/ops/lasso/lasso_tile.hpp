@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lasso for a tile of signals: the CPU's path.
+// The lasso for a tile of signals: by the active set, and by coordinate descent what that declines.
 #pragma once
 
 #include "math/tables.hpp"
+#include "ops/lasso/active_set.hpp"
 #include "ops/lasso/lasso.hpp"
 
 namespace srdfast {
@@ -15,6 +16,7 @@ class LassoCoder {
       : settings_(settings),
         tables_(tables),
         width_(tables.width),
+        active_set_(settings, width_),
         correlations_(kTile * width_),
         residual_(tables.features),
         codes_(width_),
@@ -25,7 +27,15 @@ class LassoCoder {
   void code(std::int64_t dictionary, int count, const T* signals) {
     dictionary_ = dictionary;
     tables_.correlate(dictionary, count, signals, correlations_.data());
-    for (int row = 0; row < count; ++row) descend(row, signals + std::int64_t{row} * tables_.features);
+    for (int row = 0; row < count; ++row) {
+      const T* signal = signals + std::int64_t{row} * tables_.features;
+      const T energy = SerialTeam{}.sum<T>(tables_.features, [=](int f) { return signal[f] * signal[f]; });
+      if (active_set_.solve(tables_.gram(dictionary), correlations(row), energy)) {
+        keep_active_set(row);
+      } else {
+        descend(row, signal);
+      }
+    }
   }
 
   T gap(int row) const { return gaps_[row]; }
@@ -50,6 +60,16 @@ class LassoCoder {
   std::int32_t* indices(int row) const { return indices_.data() + std::int64_t{row} * width_; }
   T* values(int row) const { return values_.data() + std::int64_t{row} * width_; }
 
+  T* correlations(int row) const { return correlations_.data() + std::int64_t{row} * width_; }
+
+  void keep_active_set(int row) {
+    counts_[row] = active_set_.count();
+    gaps_[row] = active_set_.gap();
+    std::memcpy(indices(row), active_set_.indices(),
+                sizeof(std::int32_t) * static_cast<std::size_t>(counts_[row]));
+    std::memcpy(values(row), active_set_.values(), sizeof(T) * static_cast<std::size_t>(counts_[row]));
+  }
+
   // Coordinate descent, the reference.
   void descend(int row, const T* signal) {
     const LassoInput<T> in{tables_.atoms,
@@ -59,8 +79,7 @@ class LassoCoder {
                            tables_.dictionary(dictionary_),
                            tables_.transposed(dictionary_),
                            tables_.gram(dictionary_)};
-    gaps_[row] = lasso_solve(SerialTeam{}, settings_, in, correlations_.data() + std::int64_t{row} * width_,
-                             residual_.data(), codes_.data());
+    gaps_[row] = lasso_solve(SerialTeam{}, settings_, in, correlations(row), residual_.data(), codes_.data());
     int count = 0;
     for (int a = 0; a < tables_.atoms; ++a) {
       if (codes_[a] == 0) continue;
@@ -74,6 +93,7 @@ class LassoCoder {
   const GramTables<T>& tables_;
   int width_;
   std::int64_t dictionary_ = 0;
+  ActiveSet<T> active_set_;
   Scratch<T> correlations_;        // [kTile, width]
   Scratch<T> residual_, codes_;    // of the signal in work
   Scratch<std::int32_t> indices_;  // [kTile, width], the supports

@@ -20,10 +20,11 @@ inline namespace SRDFAST_LEVEL {
 template <class T>
 class ListaTables final : public Prepared {
  public:
-  // analysis and synthesis [dictionaries, atoms, features]; uses(d) tells which dictionaries are wanted; `steps`
-  // is the most that will be taken.
+  // analysis and synthesis [dictionaries, atoms, features]; uses(d) tells which dictionaries are wanted;
+  // `steps` is the most that will be taken.
   template <class Uses>
-  ListaTables(const View<const T, 3>& analysis, const View<const T, 3>& synthesis, int steps, const Uses& uses)
+  ListaTables(const View<const T, 3>& analysis, const View<const T, 3>& synthesis, int steps,
+              const Uses& uses)
       : atoms(static_cast<int>(analysis.extent(1))),
         features(static_cast<int>(analysis.extent(2))),
         by_gram(steps > 1 && atoms < 2 * features),
@@ -114,7 +115,8 @@ class ListaCoder {
       const T* SRDFAST_RESTRICT signal = signals + std::int64_t{r} * tables_.features;
       for (int f = 0; f < tables_.features; ++f) residual[f] = signal[f] - residual[f];
     }
-    tables_.to_atoms.multiply(dictionary_, count, residuals_.data(), rebuilt_width_, corrections_.data(), width_);
+    tables_.to_atoms.multiply(dictionary_, count, residuals_.data(), rebuilt_width_, corrections_.data(),
+                              width_);
   }
 
   // codes = shrink(moved(analysed, correction, code), thresholds)

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/measure/measure.hpp"
-
 #include <algorithm>
 #include <chrono>
 #include <vector>
 
 #include "bindings/coding_args.hpp"
 #include "bindings/ops.hpp"
+#include "ops/measure/measure.hpp"
 
 namespace srdfast {
 namespace {
@@ -51,7 +50,8 @@ double measure_peak(const std::string& dtype, double seconds) {
 
 double measure_bandwidth(std::int64_t bytes, double seconds) {
   require_seconds(seconds);
-  if (bytes < 8 || bytes > (std::int64_t{1} << 34)) expected("bytes", "from 8 to 2^34", std::to_string(bytes));
+  if (bytes < 8 || bytes > (std::int64_t{1} << 34))
+    expected("bytes", "from 8 to 2^34", std::to_string(bytes));
   const py::gil_scoped_release release;
   const std::int64_t count = bytes / 8;  // two arrays of float32
   std::vector<float> first(static_cast<std::size_t>(count)), second(static_cast<std::size_t>(count));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Multiply-adds in registers, and a scaled copy, on all threads.
-#include "ops/measure/measure.hpp"
-
 #include "core/parallel.hpp"
 #include "math/vector.hpp"
+#include "ops/measure/measure.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {

@@ -91,7 +91,8 @@ SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, i
     });
     const int chosen = best.index;
     const T correlation = correlations[chosen];
-    if (!(best.value > 0) || correlation * correlation <= kNoise<T> * kNoise<T> * energy * norm(chosen)) break;
+    if (!(best.value > 0) || correlation * correlation <= kNoise<T> * kNoise<T> * energy * norm(chosen))
+      break;
 
     const T length = __builtin_sqrt(remaining[chosen]);
     const T projection = correlation / length;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Orthogonal matching pursuit for a tile of signals: the loop of omp.hpp on vectors, the CPU's path.
 //
-// It differs from omp_solve in what it leaves out. The update of a step and the search of the next are one pass
-// over the atoms. Nothing is updated after the last atom. With selection by correlation, the squared norm outside
-// the span is worked out for the chosen atom only. With selection by residual, the scores c^2 / r are compared as
-// products, without a division. A signal that needs more is left to omp_solve: one whose best atom lies in the span
-// of the chosen ones, and one whose products leave the range of float.
+// It differs from omp_solve in what it leaves out. The update of a step and the search of the next are one
+// pass over the atoms. Nothing is updated after the last atom. With selection by correlation, the squared
+// norm outside the span is worked out for the chosen atom only. With selection by residual, the scores c^2 /
+// r are compared as products, without a division. A signal that needs more is left to omp_solve: one whose
+// best atom lies in the span of the chosen ones, and one whose products leave the range of float.
 #pragma once
 
 #include "math/argmax.hpp"
@@ -26,8 +26,8 @@ struct Pursuit {
   T* correlations;            // [width]
   T* coordinates;             // [max_atoms, width]
   T* remaining;               // [width], kept by selection by residual
-  T* triangle;                // [max_atoms, max_atoms], coordinates of the chosen atoms: row step, column k <= step
-  T* projections;             // [max_atoms], <x, u_k>
+  T* triangle;     // [max_atoms, max_atoms], coordinates of the chosen atoms: row step, column k <= step
+  T* projections;  // [max_atoms], <x, u_k>
 };
 
 template <class T>
@@ -78,7 +78,8 @@ class OmpCoder {
   }
 
  private:
-  static constexpr std::int64_t kTogether = 4;  // signals that step together: one's search hides behind another's update
+  static constexpr std::int64_t kTogether =
+      4;  // signals that step together: one's search hides behind another's update
   static constexpr int kWays = kPadding / kVectorLength<T>;
 
   // What depends on the dictionary alone.
@@ -208,7 +209,8 @@ class OmpCoder {
         const T* const earlier = earlier_rows + std::int64_t{k} * width + a;
         const T share = shares[k];
 #pragma GCC unroll 4
-        for (int way = 0; way < kWays; ++way) coordinates[way] -= share * load(earlier + way * kVectorLength<T>);
+        for (int way = 0; way < kWays; ++way)
+          coordinates[way] -= share * load(earlier + way * kVectorLength<T>);
       }
 #pragma GCC unroll 4
       for (int way = 0; way < kWays; ++way) {

@@ -11,7 +11,8 @@ inline namespace SRDFAST_LEVEL {
 
 // How the rows of patches of a batch are taken: several small images whole, or one large one in bands.
 struct StripPlan {
-  static constexpr std::int64_t kBytes = 4 << 20;  // strips in flight: enough to keep threads busy, and in cache
+  static constexpr std::int64_t kBytes =
+      4 << 20;  // strips in flight: enough to keep threads busy, and in cache
 
   StripPlan(const PatchGrid& grid, std::int64_t batch, std::int64_t strip_bytes)
       : rows(grid.rows.count()), overlap((grid.patch() + grid.rows.stride - 1) / grid.rows.stride) {
@@ -44,7 +45,8 @@ SRDFAST_INLINE void average_by_strips(const View<T, 4>& images, const Groups& gr
   const std::size_t strip_bytes = sizeof(T) * static_cast<std::size_t>(size);
   const StripPlan plan(grid, batch, static_cast<std::int64_t>(strip_bytes));
 
-  const std::int64_t held = plan.band < plan.rows ? plan.overlap + plan.band : plan.rows;  // strips of an image
+  const std::int64_t held =
+      plan.band < plan.rows ? plan.overlap + plan.band : plan.rows;  // strips of an image
   Scratch<T> strips(plan.images * held * size);
   Scratch<T> row_weights(grid.rows.length), column_weights(grid.columns.length);
   coverage_weights(grid.rows, row_weights.data());
@@ -55,25 +57,28 @@ SRDFAST_INLINE void average_by_strips(const View<T, 4>& images, const Groups& gr
     std::int64_t kept = 0;  // strips before the band that are still there
     for (std::int64_t row = 0; row < plan.rows; row += plan.band) {
       const std::int64_t count = plan.rows - row < plan.band ? plan.rows - row : plan.band;
-      parallel_for(together * count, together * count / kRanges + 1, [&](std::int64_t begin, std::int64_t end) {
-        auto filler = make_filler();
-        for (std::int64_t i = begin; i < end; ++i) {
-          T* strip = strips.data() + (i / count * held + kept + i % count) * size;
-          std::memset(static_cast<void*>(strip), 0, strip_bytes);
-          filler(groups.signal(image + i / count), static_cast<int>(row + i % count), strip);
-        }
-      });
+      parallel_for(together * count, together * count / kRanges + 1,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     auto filler = make_filler();
+                     for (std::int64_t i = begin; i < end; ++i) {
+                       T* strip = strips.data() + (i / count * held + kept + i % count) * size;
+                       std::memset(static_cast<void*>(strip), 0, strip_bytes);
+                       filler(groups.signal(image + i / count), static_cast<int>(row + i % count), strip);
+                     }
+                   });
       const bool last = row + count == plan.rows;
       const int top = grid.rows.position(static_cast<int>(row));
       const int bottom = last ? grid.rows.length : grid.rows.position(static_cast<int>(row + count));
       const std::int64_t lines = bottom - top;
-      parallel_for(together * lines, together * lines / kRanges + 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const T* first = strips.data() + (i / lines * held + kept - row) * size;  // where strip 0 would lie
-          average_strips(grid, first, top + static_cast<int>(i % lines), row_weights.data(),
-                         column_weights.data(), images.slice(groups.signal(image + i / lines)));
-        }
-      });
+      parallel_for(together * lines, together * lines / kRanges + 1,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (std::int64_t i = begin; i < end; ++i) {
+                       const T* first =
+                           strips.data() + (i / lines * held + kept - row) * size;  // where strip 0 would lie
+                       average_strips(grid, first, top + static_cast<int>(i % lines), row_weights.data(),
+                                      column_weights.data(), images.slice(groups.signal(image + i / lines)));
+                     }
+                   });
       if (last) break;
       const std::int64_t next = row + count < plan.overlap ? row + count : plan.overlap;
       std::memmove(strips.data(), strips.data() + (kept + count - next) * size,

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/prepare/prepare.hpp"
-
 #include "bindings/coding_args.hpp"
 #include "bindings/dictionary_arg.hpp"
 #include "bindings/ops.hpp"
+#include "ops/prepare/prepare.hpp"
 
 namespace srdfast {
 namespace {
@@ -55,8 +54,8 @@ std::string dtype(const PreparedDictionary& prepared) {
 }  // namespace
 
 void bind_prepare(py::module_& module) {
-  py::class_<PreparedDictionary>(module, "Prepared",
-                                 "Dictionaries with what the coders compute of them once; see srdfast.prepare.")
+  py::class_<PreparedDictionary>(
+      module, "Prepared", "Dictionaries with what the coders compute of them once; see srdfast.prepare.")
       .def_property_readonly("shape", &shape, "(dictionaries, atoms, features)")
       .def_property_readonly("dtype", &dtype, "float32 or float64")
       .def_property_readonly("ndim", [](const PreparedDictionary&) { return 3; });

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of all dictionaries, on the CPU.
-#include "ops/prepare/prepare.hpp"
-
 #include "ops/lista/lista_tile.hpp"
+#include "ops/prepare/prepare.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {

@@ -21,8 +21,8 @@ struct PurifyArgs {
         patch(patch),
         stride(stride) {}
 
-  // make_coding(dictionary, prepared) returns the coding for dictionaries of this dtype; `prepared` is null unless
-  // they were prepared. `learned` tells whether the coder is LISTA.
+  // make_coding(dictionary, prepared) returns the coding for dictionaries of this dtype; `prepared` is null
+  // unless they were prepared. `learned` tells whether the coder is LISTA.
   template <class MakeCoding>
   void run(bool learned, const MakeCoding& make_coding) const {
     dispatch_float(images, [&](auto zero) {
@@ -60,33 +60,36 @@ struct PurifyArgs {
 void purify_omp(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                 int stride, int max_atoms, double tolerance, bool residual_selection,
                 const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified).run(false, [&](const auto& view, const auto*) {
-    using T = ElementOf<decltype(view)>;
-    return OmpCoding<T>{omp_settings<T>(max_atoms, tolerance, residual_selection)};
-  });
+  PurifyArgs(images, dictionary, index, patch, stride, purified)
+      .run(false, [&](const auto& view, const auto*) {
+        using T = ElementOf<decltype(view)>;
+        return OmpCoding<T>{omp_settings<T>(max_atoms, tolerance, residual_selection)};
+      });
 }
 
 void purify_lasso(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                   int stride, double penalty, double gap_tolerance, int max_sweeps,
                   const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified).run(false, [&](const auto& view, const auto*) {
-    using T = ElementOf<decltype(view)>;
-    return LassoCoding<T>{lasso_settings<T>(penalty, gap_tolerance, max_sweeps)};
-  });
+  PurifyArgs(images, dictionary, index, patch, stride, purified)
+      .run(false, [&](const auto& view, const auto*) {
+        using T = ElementOf<decltype(view)>;
+        return LassoCoding<T>{lasso_settings<T>(penalty, gap_tolerance, max_sweeps)};
+      });
 }
 
 void purify_lista(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                   int stride, const py::object& analysis, const py::object& thresholds, int steps,
                   const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified).run(true, [&](const auto& view, const auto* prepared) {
-    using T = ElementOf<decltype(view)>;
-    require_steps(steps);
-    if (prepared != nullptr) return ListaCoding<T>{prepared->analysis, prepared->thresholds, steps};
-    const TensorArg analysis_arg("analysis", analysis), thresholds_arg("thresholds", thresholds);
-    const auto analysis_view = dictionary_view<T>(analysis_arg, view.extent(2));
-    require_same_shape(analysis_arg, view, "as dictionary");
-    return ListaCoding<T>{analysis_view, thresholds_view(thresholds_arg, view), steps};
-  });
+  PurifyArgs(images, dictionary, index, patch, stride, purified)
+      .run(true, [&](const auto& view, const auto* prepared) {
+        using T = ElementOf<decltype(view)>;
+        require_steps(steps);
+        if (prepared != nullptr) return ListaCoding<T>{prepared->analysis, prepared->thresholds, steps};
+        const TensorArg analysis_arg("analysis", analysis), thresholds_arg("thresholds", thresholds);
+        const auto analysis_view = dictionary_view<T>(analysis_arg, view.extent(2));
+        require_same_shape(analysis_arg, view, "as dictionary");
+        return ListaCoding<T>{analysis_view, thresholds_view(thresholds_arg, view), steps};
+      });
 }
 
 }  // namespace

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fused purification on the CPU: rows of patches, tile by tile, over all threads.
-#include "ops/purify/purify.hpp"
-
 #include "math/prepare.hpp"
 #include "ops/lasso/lasso_tile.hpp"
 #include "ops/lista/lista_tile.hpp"
 #include "ops/omp/omp_tile.hpp"
 #include "ops/patches/strips.hpp"
+#include "ops/purify/purify.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
