@@ -7,7 +7,7 @@ import torch
 
 from srdfast.errors import ModelFormatError
 from srdfast.files import load_tensors, save_tensors
-from srdfast.networks import ResNet, build, load_network, save_network
+from srdfast.networks import ResNet, build, for_inference, load_network, save_network
 
 
 @pytest.fixture
@@ -87,3 +87,20 @@ def test_files_that_are_no_networks(net, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelFormatError):
         load_network(path)
+
+
+@pytest.mark.parametrize(("depth", "stem", "side"), [(10, "small", 32), (18, "small", 16), (10, "large", 64)])
+def test_the_form_for_inference_gives_the_same_answers(depth, stem, side):
+    torch.manual_seed(1)
+    net = ResNet(depth=depth, width=4, classes=3, stem=stem)
+    for _ in range(3):
+        net(torch.rand(8, 3, side, side))  # statistics that are not those of the start
+    net.eval()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    fast, images = for_inference(net), torch.rand(5, 3, side, side)
+    torch.testing.assert_close(fast.latents(images), net.latents(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fast(images), net(images), rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]), "the network itself is left alone"

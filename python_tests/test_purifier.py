@@ -233,6 +233,54 @@ def test_the_state_of_the_module_is_the_state_of_its_encoder(images):
     assert torch.equal(torch.nn.Sequential(defence).eval()(images), defence(images))
 
 
+def fresh(defence):
+    """The same purifier, with nothing kept from earlier calls."""
+    return pickle.loads(pickle.dumps(defence))
+
+
+@torch.no_grad()
+def test_what_is_kept_between_calls_follows_the_weights(images):
+    defence = purifier()
+    latents = defence._latents(images)
+    np.testing.assert_allclose(latents, defence.encoder.latents(images).numpy(), rtol=1e-4, atol=1e-5)
+    defence.encoder.stem[0].weight.mul_(-1.5)
+    changed = defence._latents(images)
+    assert np.abs(changed - latents).max() > 1e-3
+    np.testing.assert_allclose(changed, defence.encoder.latents(images).numpy(), rtol=1e-4, atol=1e-5)
+    defence.encoder.load_state_dict(purifier().encoder.state_dict())
+    np.testing.assert_array_equal(defence._latents(images), latents)
+    defence.encoder.stem[1].running_mean.add_(0.5)
+    np.testing.assert_array_equal(defence._latents(images), fresh(defence)._latents(images))
+    defence.encoder.double()
+    np.testing.assert_allclose(defence._latents(images), defence.encoder.latents(images.double()), rtol=1e-5)
+    defence.encoder = purifier().encoder
+    np.testing.assert_array_equal(defence._latents(images), latents)
+
+
+@coders
+@torch.no_grad()
+def test_what_is_kept_between_calls_follows_the_atoms(images, coder):
+    defence = purifier(coder)
+    before = defence.purify(images)
+    torch.testing.assert_close(defence.purify(images.double()).float(), before, rtol=0, atol=1e-4)
+    assert torch.equal(defence.purify(images), before)
+    defence.synthesis.copy_(defence.synthesis.roll(1, dims=-1))
+    after = defence.purify(images)
+    assert not torch.equal(after, before)
+    assert torch.equal(after, fresh(defence).purify(images))
+
+
+@torch.no_grad()
+def test_the_shipped_encoder_chooses_as_its_plain_form_does():
+    from srdfast import pretrained
+
+    defence = srdfast.Purifier.from_pretrained("cifar10")
+    pictures = pretrained.sample(500).tensors()[0]
+    plain = np.concatenate([defence.encoder.latents(some).numpy() for some in pictures.split(50)])
+    np.testing.assert_allclose(defence._latents(pictures), plain, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(defence.assign(pictures), defence._nearest(plain)[0])
+
+
 def test_a_purifier_comes_back_from_its_file(tmp_path, images):
     defence = purifier()
     defence.save(tmp_path / "purifier.safetensors")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks that hand out their latents: the classifiers and encoders of every stage."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .errors import ModelFormatError
 from .files import load_tensors, save_tensors
@@ -32,8 +34,9 @@ class _Block(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = functional.relu(self.norm1(self.conv1(x)))
-        return functional.relu(self.norm2(self.conv2(out)) + self.shortcut(x))
+        out = functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        out = self.norm2(self.conv2(out)).add_(self.shortcut(x))
+        return functional.relu(out, inplace=True)
 
 
 class ResNet(nn.Module):
@@ -81,7 +84,7 @@ class ResNet(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(len(mean), width, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Identity() if stem == "small" else nn.MaxPool2d(3, 2, padding=1),
         )
         blocks: list[nn.Module] = []
@@ -108,6 +111,33 @@ class ResNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width] in [0, 1]."""
         return self.head(self.latents(images))
+
+
+@torch.no_grad()
+def for_inference(net: ResNet) -> ResNet:
+    """A copy of a network that gives the same latents and logits faster, and cannot be trained.
+
+    Every normalisation is folded into its convolution, and the weights lie with the channels last, as the
+    CPU's convolutions want them. The answers differ from those of `net` in eval mode by rounding only.
+    """
+    fast = copy.deepcopy(net).eval()
+    _fold(fast.stem, "0", "1")
+    for block in fast.blocks:
+        assert isinstance(block, _Block)
+        _fold(block, "conv1", "norm1")
+        _fold(block, "conv2", "norm2")
+        if len(block.shortcut):
+            _fold(block.shortcut, "0", "1")
+    return fast.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _fold(module: nn.Module, convolution: str, norm: str) -> None:
+    """Puts the normalisation of a module into the convolution before it."""
+    conv, batch_norm = module.get_submodule(convolution), module.get_submodule(norm)
+    assert isinstance(conv, nn.Conv2d) and isinstance(batch_norm, nn.BatchNorm2d)
+    folded = fuse_conv_bn_eval(conv, batch_norm)
+    setattr(module, convolution, folded)
+    setattr(module, norm, nn.Identity())
 
 
 def build(spec: Mapping[str, Any]) -> ResNet:
