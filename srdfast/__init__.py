@@ -13,13 +13,8 @@ from ._core import get_num_threads, set_num_threads
 from ._core import version as __version__
 from .bank import SRDBank
 from .clusters import Gaussians
+from .codes import LISTA, OMP, Lasso, LassoCodes, ListaCodes, OMPCodes
 from .coding import (
-    LISTA,
-    OMP,
-    Lasso,
-    LassoCodes,
-    ListaCodes,
-    OMPCodes,
     Prepared,
     average_patches,
     extract_patches,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clusters import Gaussians
-from .coding import LISTA, OMP, Coder, Lasso
+from .codes import LISTA, OMP, Coder, Lasso
 from .errors import ModelFormatError
 from .files import load_tensors, save_tensors
 

@@ -6,112 +6,24 @@ computed as they are; float16 and bfloat16 are computed in float32. Coders take 
 signal carries the index of its own, and the bits of its code do not depend on the rest of the batch.
 """
 
-import math
-from dataclasses import dataclass
-from typing import Literal
-
 from . import _core
 from ._core import Prepared
-from .arrays import Array, Kind, Nonfinite, contiguous, kind_of, prepare_index
+from .arrays import Array, Kind, Nonfinite, kind_of, prepare_index
 from .arrays import prepare as prepare_array
-
-Selection = Literal["correlation", "residual"]
-
-
-@dataclass(frozen=True)
-class OMP:
-    """Orthogonal matching pursuit as the coder of a purification; see `omp`."""
-
-    max_atoms: int = 4
-    tolerance: float = 0.0
-    selection: Selection = "correlation"
-
-    def __post_init__(self) -> None:
-        _at_least("max_atoms", _whole("max_atoms", self.max_atoms), 1)
-        _at_least("tolerance", _number("tolerance", self.tolerance), 0)
-        _by_residual(self.selection)
-
-
-@dataclass(frozen=True)
-class Lasso:
-    """The lasso as the coder of a purification; see `lasso`."""
-
-    penalty: float = 0.1
-    gap_tolerance: float = 1e-4
-    max_sweeps: int = 1000
-
-    def __post_init__(self) -> None:
-        _at_least("penalty", _number("penalty", self.penalty), math.ulp(0))
-        _at_least("gap_tolerance", _number("gap_tolerance", self.gap_tolerance), 0)
-        _at_least("max_sweeps", _whole("max_sweeps", self.max_sweeps), 1)
-
-
-@dataclass(frozen=True)
-class LISTA:
-    """Learned shrinkage steps as the coder of a purification; see `lista`."""
-
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        _at_least("steps", _whole("steps", self.steps), 1)
-
-
-Coder = OMP | Lasso | LISTA
-
-
-@dataclass(frozen=True)
-class OMPCodes:
-    """What `omp` returns: at most `max_atoms` atoms per signal, in the order they were chosen."""
-
-    indices: Array
-    """int32 [batch, max_atoms], -1 where no atom was chosen."""
-    values: Array
-    """[batch, max_atoms], 0 where no atom was chosen."""
-    counts: Array
-    """int32 [batch], atoms chosen."""
-    atoms: int
-    """Atoms in a dictionary."""
-
-    def dense(self) -> Array:
-        """Codes [batch, atoms], zero outside the support."""
-        kind = kind_of("values", self.values)
-        codes = kind.library.zeros_like(kind.empty((len(self.values), self.atoms + 1), kind.result_dtype))
-        rows = kind.library.arange(len(self.values))[:, None]
-        codes[rows, kind.library.where(self.indices < 0, self.atoms, self.indices)] = self.values
-        return contiguous(codes[:, : self.atoms])
-
-    def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
-        """Signals [batch, features] = codes * dictionary, by the array library's own product."""
-        return _reconstruct(self.dense(), dictionary, index)
-
-
-@dataclass(frozen=True)
-class DenseCodes:
-    """Codes with an entry for every atom."""
-
-    values: Array
-    """[batch, atoms]."""
-
-    def dense(self) -> Array:
-        """Codes [batch, atoms]."""
-        return self.values
-
-    def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:
-        """Signals [batch, features] = codes * dictionary, by the array library's own product."""
-        return _reconstruct(self.values, dictionary, index)
-
-
-@dataclass(frozen=True)
-class LassoCodes(DenseCodes):
-    """What `lasso` returns: codes with their certificate."""
-
-    gap: Array
-    """[batch], the duality gap: the objective is at most this far above its minimum."""
-
-
-@dataclass(frozen=True)
-class ListaCodes(DenseCodes):
-    """What `lista` returns."""
+from .codes import (
+    LISTA,
+    OMP,
+    Coder,
+    Lasso,
+    LassoCodes,
+    ListaCodes,
+    OMPCodes,
+    Selection,
+    by_residual,
+    number,
+    stacked,
+    whole,
+)
 
 
 def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array | None = None) -> Prepared:
@@ -132,12 +44,12 @@ def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array 
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("dictionary", dictionary)
-    stacked = _stacked(prepare_array("dictionary", dictionary, kind), 3)
+    atoms = stacked(prepare_array("dictionary", dictionary, kind), 3)
     if (analysis is None) != (thresholds is None):
         raise ValueError("analysis, thresholds: expected both or neither")
     if analysis is None:
-        return _core.prepare(stacked, None, None)
-    return _core.prepare(stacked, *_learned_parts(analysis, thresholds, kind))
+        return _core.prepare(atoms, None, None)
+    return _core.prepare(atoms, *_learned_parts(analysis, thresholds, kind))
 
 
 def omp(
@@ -173,13 +85,13 @@ def omp(
     signals = prepare_array("signals", signals, kind, nonfinite)
     dictionary = _dictionary(dictionary, kind)
     batch, atoms = _first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0
-    max_atoms = _whole("max_atoms", max_atoms)
+    max_atoms = whole("max_atoms", max_atoms)
     indices = kind.empty((batch, max(max_atoms, 0)), "int32")
     values = kind.empty((batch, max(max_atoms, 0)))
     counts = kind.empty((batch,), "int32")
     _core.omp(
-        signals, dictionary, prepare_index(index, kind), max_atoms, _number("tolerance", tolerance),
-        _by_residual(selection), indices, values, counts,
+        signals, dictionary, prepare_index(index, kind), max_atoms, number("tolerance", tolerance),
+        by_residual(selection), indices, values, counts,
     )  # fmt: skip
     return OMPCodes(indices, kind.result(values), counts, atoms)
 
@@ -215,8 +127,8 @@ def lasso(
     values = kind.empty((_first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0))
     gap = kind.empty((_first_extent(signals),))
     _core.lasso(
-        signals, dictionary, prepare_index(index, kind), _number("penalty", penalty),
-        _number("gap_tolerance", gap_tolerance), _whole("max_sweeps", max_sweeps), values, gap,
+        signals, dictionary, prepare_index(index, kind), number("penalty", penalty),
+        number("gap_tolerance", gap_tolerance), whole("max_sweeps", max_sweeps), values, gap,
     )  # fmt: skip
     return LassoCodes(kind.result(values), kind.result(gap))
 
@@ -250,12 +162,12 @@ def lista(
     """
     kind = kind_of("signals", signals)
     signals = prepare_array("signals", signals, kind, nonfinite)
-    analysis = _stacked(prepare_array("analysis", analysis, kind), 3)
-    thresholds = _stacked(prepare_array("thresholds", thresholds, kind), 2)
-    synthesis = _stacked(prepare_array("synthesis", synthesis, kind), 3)
+    analysis = stacked(prepare_array("analysis", analysis, kind), 3)
+    thresholds = stacked(prepare_array("thresholds", thresholds, kind), 2)
+    synthesis = stacked(prepare_array("synthesis", synthesis, kind), 3)
     values = kind.empty((_first_extent(signals), analysis.shape[-2] if analysis.ndim > 1 else 0))
     _core.lista(
-        signals, analysis, thresholds, synthesis, prepare_index(index, kind), _whole("steps", steps), values
+        signals, analysis, thresholds, synthesis, prepare_index(index, kind), whole("steps", steps), values
     )
     return ListaCodes(kind.result(values))
 
@@ -285,7 +197,7 @@ def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") 
     low, high = kind.empty(images.shape), kind.empty(images.shape)
     leading = images.shape[:-2]
     batch = (*leading[:1], _count(leading[1:]), *images.shape[-2:]) if leading else (1, 1, *images.shape)
-    _core.split(images.reshape(batch), _number("strength", strength), low.reshape(batch), high.reshape(batch))
+    _core.split(images.reshape(batch), number("strength", strength), low.reshape(batch), high.reshape(batch))
     return kind.result(low), kind.result(high)
 
 
@@ -306,7 +218,7 @@ def extract_patches(images: Array, patch: int = 8, stride: int = 2) -> Array:
     kind = kind_of("images", images)
     images = prepare_array("images", images, kind)
     batch, channels, height, width = _image_shape(images)
-    patch, stride = _whole("patch", patch), _whole("stride", stride)
+    patch, stride = whole("patch", patch), whole("stride", stride)
     patches = kind.empty((batch, _patch_count(height, width, patch, stride), channels * max(patch, 0) ** 2))
     _core.extract_patches(images, patch, stride, patches)
     return kind.result(patches)
@@ -329,7 +241,7 @@ def average_patches(patches: Array, shape: tuple[int, int, int], patch: int = 8,
     if len(shape) != 3:
         raise ValueError(f"shape: expected (channels, height, width), got {tuple(shape)}")
     images = kind.empty((_first_extent(patches), *shape))
-    _core.average_patches(patches, _whole("patch", patch), _whole("stride", stride), images)
+    _core.average_patches(patches, whole("patch", patch), whole("stride", stride), images)
     return kind.result(images)
 
 
@@ -373,20 +285,20 @@ def purify_patches(
     purified = kind.empty(images.shape)
     common = (
         images, _dictionary(dictionary, kind), prepare_index(index, kind),
-        _whole("patch", patch), _whole("stride", stride),
+        whole("patch", patch), whole("stride", stride),
     )  # fmt: skip
     if not isinstance(coder, LISTA) and (analysis is not None or thresholds is not None):
         raise ValueError("analysis, thresholds: expected None unless the coder is LISTA")
     if isinstance(coder, OMP):
-        tolerance = _number("tolerance", coder.tolerance)
-        max_atoms = _whole("max_atoms", coder.max_atoms)
-        _core.purify_omp(*common, max_atoms, tolerance, _by_residual(coder.selection), purified)
+        tolerance = number("tolerance", coder.tolerance)
+        max_atoms = whole("max_atoms", coder.max_atoms)
+        _core.purify_omp(*common, max_atoms, tolerance, by_residual(coder.selection), purified)
     elif isinstance(coder, Lasso):
         penalty, gap_tolerance = (
-            _number("penalty", coder.penalty),
-            _number("gap_tolerance", coder.gap_tolerance),
+            number("penalty", coder.penalty),
+            number("gap_tolerance", coder.gap_tolerance),
         )
-        _core.purify_lasso(*common, penalty, gap_tolerance, _whole("max_sweeps", coder.max_sweeps), purified)
+        _core.purify_lasso(*common, penalty, gap_tolerance, whole("max_sweeps", coder.max_sweeps), purified)
     elif isinstance(coder, LISTA):
         learned: tuple[Array | None, Array | None] = None, None
         if not isinstance(dictionary, Prepared):
@@ -395,7 +307,7 @@ def purify_patches(
             raise ValueError(
                 "analysis, thresholds: expected None, since they were prepared with the dictionary"
             )
-        _core.purify_lista(*common, *learned, _whole("steps", coder.steps), purified)
+        _core.purify_lista(*common, *learned, whole("steps", coder.steps), purified)
     else:
         raise TypeError(f"coder: expected srdfast.OMP, Lasso or LISTA, got {type(coder).__name__}")
     return kind.result(purified)
@@ -404,45 +316,16 @@ def purify_patches(
 def _dictionary(dictionary: Array | Prepared, kind: Kind) -> Array | Prepared:
     if isinstance(dictionary, Prepared):
         return dictionary
-    return _stacked(prepare_array("dictionary", dictionary, kind), 3)
+    return stacked(prepare_array("dictionary", dictionary, kind), 3)
 
 
 def _learned_parts(analysis: Array | None, thresholds: Array | None, kind: Kind) -> tuple[Array, Array]:
     if analysis is None or thresholds is None:
         raise ValueError("analysis, thresholds: expected arrays for the coder LISTA, got None")
     return (
-        _stacked(prepare_array("analysis", analysis, kind), 3),
-        _stacked(prepare_array("thresholds", thresholds, kind), 2),
+        stacked(prepare_array("analysis", analysis, kind), 3),
+        stacked(prepare_array("thresholds", thresholds, kind), 2),
     )
-
-
-def _reconstruct(codes: Array, dictionary: Array, index: Array | None) -> Array:
-    kind = kind_of("codes", codes)
-    codes = prepare_array("codes", codes, kind)
-    dictionary = _stacked(prepare_array("dictionary", dictionary, kind), 3)
-    if dictionary.ndim != 3 or dictionary.shape[1] != codes.shape[1]:
-        got = list(dictionary.shape)
-        raise ValueError(f"dictionary: expected {codes.shape[1]} atoms, as the codes have, got shape {got}")
-    if index is None:
-        if len(dictionary) != 1:
-            raise ValueError(f"index: expected the dictionary of each signal of {len(dictionary)}, got None")
-        return kind.result(codes @ dictionary[0])
-    index = contiguous(prepare_index(index, kind))
-    if tuple(index.shape) != (len(codes),):
-        raise ValueError(f"index: expected shape [{len(codes)}], one per signal, got {list(index.shape)}")
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(dictionary):
-        extremes = f"{int(index.min())} to {int(index.max())}"
-        raise ValueError(f"index: expected values from 0 to {len(dictionary) - 1}, got {extremes}")
-    signals = kind.empty((len(codes), dictionary.shape[-1]))
-    for d in range(len(dictionary)):
-        mine = index == d
-        signals[mine] = codes[mine] @ dictionary[d]
-    return kind.result(signals)
-
-
-def _stacked(array: Array, rank: int) -> Array:
-    """One dictionary as a stack of one."""
-    return array[None] if array.ndim == rank - 1 else array
 
 
 def _first_extent(array: Array) -> int:
@@ -467,38 +350,3 @@ def _count(extents: tuple[int, ...]) -> int:
     for extent in extents:
         total *= extent
     return total
-
-
-def _whole(name: str, value: int) -> int:
-    try:
-        whole = int(value)
-    except (TypeError, ValueError, OverflowError):
-        whole = None
-    if whole is None or whole != value or isinstance(value, bool):
-        raise TypeError(f"{name}: expected a whole number, got {value!r}")
-    if abs(whole) >= 2**31:
-        raise ValueError(f"{name}: expected less than 2^31, got {whole}")
-    return whole
-
-
-def _number(name: str, value: float) -> float:
-    if isinstance(value, (str, bytes)):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
-    except OverflowError:
-        raise ValueError(f"{name}: expected a number that fits a double") from None
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not least <= value < math.inf:
-        wanted = "above 0" if least == math.ulp(0) else f"of at least {least:g}"
-        raise ValueError(f"{name}: expected a finite number {wanted}, got {value!r}")
-
-
-def _by_residual(selection: str) -> bool:
-    if selection not in ("correlation", "residual"):
-        raise ValueError(f'selection: expected "correlation" or "residual", got {selection!r}')
-    return selection == "residual"

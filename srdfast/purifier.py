@@ -16,7 +16,7 @@ from . import arrays, coding, torch_ops
 from .arrays import Array
 from .bank import SRDBank, require_format
 from .clusters import NearestCluster
-from .coding import OMPCodes
+from .codes import LISTA, LassoCodes, OMPCodes
 from .derived import Derived
 from .errors import DeviceError, ModelFormatError
 from .files import load_tensors, save_tensors
@@ -290,7 +290,7 @@ class Purifier(nn.Module):
 
     def _dictionaries(self, dtype: torch.dtype) -> tuple[Tensor, Any, Tensor | None, Tensor | None]:
         """Synthesis atoms, coder, and for LISTA analysis atoms and thresholds."""
-        learned = isinstance(self.bank.coder, coding.LISTA)
+        learned = isinstance(self.bank.coder, LISTA)
         analysis = self.analysis.to(dtype) if learned and self.analysis is not None else None
         thresholds = self.thresholds.to(dtype) if learned and self.thresholds is not None else None
         return self.synthesis.to(dtype), self.bank.coder, analysis, thresholds
@@ -321,7 +321,7 @@ class Purifier(nn.Module):
             codes = torch_ops.encode(flat, synthesis, coder, of_patch, analysis, thresholds)
             counts = codes.counts if isinstance(codes, OMPCodes) else (codes.values != 0).sum(1)
             used.append(counts.reshape(len(rows), per_image).float().mean(1))
-            if isinstance(codes, coding.LassoCodes):
+            if isinstance(codes, LassoCodes):
                 gaps.append(codes.gap.reshape(len(rows), per_image).float().amax(1))
         empty = torch.empty(0)
         return torch.cat(used or [empty]), torch.cat(gaps) if gaps else None

@@ -14,7 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from . import coding
-from .coding import LISTA, OMP, Coder, Lasso
+from .codes import LISTA, OMP, Coder, Lasso, LassoCodes, ListaCodes, OMPCodes
 
 RIDGE_ROUNDINGS = 16  # keeps a support with equal atoms solvable, at the price of a few roundings
 PATCHES_TOGETHER = 2048  # bounds the memory of the systems that project on supports
@@ -165,7 +165,7 @@ def encode(
     index: Tensor | None,
     analysis: Tensor | None = None,
     thresholds: Tensor | None = None,
-) -> coding.OMPCodes | coding.LassoCodes | coding.ListaCodes:
+) -> OMPCodes | LassoCodes | ListaCodes:
     """Codes of patches [n, features] by any coder."""
     if isinstance(coder, OMP):
         return coding.omp(patches, dictionary, coder.max_atoms, coder.tolerance, coder.selection, index)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from ..bank import SRDBank
 from ..clusters import Gaussians, fit_gaussians
-from ..coding import Lasso
+from ..codes import Lasso
 from ..dictionaries import high_band_patches, learn_dictionary
 from .run import Config, Context, Stage
 

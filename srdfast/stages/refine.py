@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from ..attacks import ATTACKS, attack_batches
 from ..bank import SRDBank
 from ..clusters import NearestCluster
-from ..coding import LISTA, split
+from ..codes import LISTA
+from ..coding import split
 from ..files import load_tensors, save_tensors
 from ..networks import ResNet
 from ..purifier import Purifier
