@@ -2,7 +2,7 @@
 #
 # make demo      install srdfast into .venv, attack sample images, purify them, and show the result in demo/
 # make test      install it with its test tools and run the Python suite
-# make bench     time it beside its rivals; the figures go to bench/results/
+# make bench     time it beside its rivals; the figures go to bench/results/ (BENCH_ARGS=--quick: does it run?)
 # make lint      formatters, linters and types
 # make sanitize  the C++ tests under the thread, address and undefined-behaviour sanitizers
 # make wheel     build dist/srdfast-*.whl
@@ -32,9 +32,11 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# OpenBLAS must choose its kernels for this machine by itself, or numpy's side would be slower than it is.
 bench: $(VENV)/.bench
-	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -o python_functions='bench_*' \
-	  --benchmark-group-by=group --benchmark-json=bench/results/latest.json $(BENCH_ARGS)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m pytest bench -q \
+	  -o python_files='bench_*.py' -o python_functions='bench_*' \
+	  --benchmark-quiet --benchmark-json=bench/results/latest.json --results=bench/results $(BENCH_ARGS)
 
 lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check srdfast python_tests bench .ci

@@ -1,44 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LISTA beside the same steps in torch and numpy."""
+"""LISTA beside the same expression in torch."""
 
 import numpy as np
 import pytest
 import torch
 
 import srdfast
+from srdfast.microbench import lista_work
 
 
 def in_torch(signals, analysis, thresholds, synthesis, steps):
-    """The steps as a torch user writes them."""
-    codes = torch.nn.functional.softshrink(signals @ analysis.T, 0.0)
-    codes = torch.sign(codes) * torch.relu(codes.abs() - thresholds)
+    """The steps as a torch user writes them; z = 0 leaves one product of the first."""
+    codes = shrink(signals @ analysis.T, thresholds)
     for _ in range(steps - 1):
-        codes = codes + (signals - codes @ synthesis) @ analysis.T
-        codes = torch.sign(codes) * torch.relu(codes.abs() - thresholds)
+        codes = shrink(codes + (signals - codes @ synthesis) @ analysis.T, thresholds)
     return codes
 
 
-def in_numpy(signals, analysis, thresholds, synthesis, steps):
-    """The steps as a numpy user writes them."""
-    codes = np.zeros((len(signals), len(synthesis)), np.float32)
-    for _ in range(steps):
-        codes = codes + (signals - codes @ synthesis) @ analysis.T
-        codes = np.sign(codes) * np.maximum(np.abs(codes) - thresholds, 0)
-    return codes
+def shrink(values, thresholds):
+    return torch.sign(values) * torch.relu(values.abs() - thresholds)
 
 
-@pytest.mark.benchmark(group="lista")
-@pytest.mark.parametrize("library", ["srdfast", "torch", "numpy"])
-def bench_lista(benchmark, problem, size, library):
-    """Codes of the whole batch."""
-    signals, dictionary = problem
-    step = np.float32(1 / np.linalg.norm(dictionary, 2) ** 2)
-    arrays = signals, step * dictionary, np.full(len(dictionary), 0.1 * step, np.float32), dictionary
-    tensors = [torch.from_numpy(array) for array in arrays]
+@pytest.mark.parametrize("library", ["srdfast", "torch"])
+@pytest.mark.parametrize("steps", [1, 3])
+def bench_lista(timed, learned, sized, steps, library):
+    synthesis, analysis, thresholds = learned(192, 256)
+    signals = np.random.default_rng(0).standard_normal((sized(16384, 64), 192), np.float32)
+    tensors = [torch.from_numpy(array) for array in (signals, analysis, thresholds, synthesis)]
     calls = {
-        "srdfast": lambda: srdfast.lista(*arrays, steps=size("steps")).values,
-        "torch": lambda: in_torch(*tensors, size("steps")).numpy(),
-        "numpy": lambda: in_numpy(*arrays, size("steps")),
+        "srdfast": lambda: srdfast.lista(signals, analysis, thresholds, synthesis, steps).values,
+        "torch": lambda: in_torch(*tensors, steps).numpy(),
     }
     np.testing.assert_allclose(calls[library](), calls["srdfast"](), atol=1e-4)
-    benchmark(calls[library])
+    timed(
+        calls[library], "lista", f"192 features, 256 atoms, {steps} steps", library, len(signals), "signals",
+        work=lista_work(192, 256, steps),
+    )  # fmt: skip

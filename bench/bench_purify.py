@@ -1,66 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extract, code, reconstruct and average: fused, in four of our calls, and in torch (unfold and fold)."""
+"""Extract, code, rebuild and average, fused, on prepared dictionaries; torch: unfold, products, fold."""
 
 import numpy as np
 import pytest
 import torch
 
 import srdfast
+from srdfast import LISTA, OMP
+from srdfast.microbench import purify_work
 
-PATCH, STRIDE, CHANNELS = 8, 2, 3
+CASES = [  # images, channels, height, width, stride, coder
+    *((256, 3, 32, 32, stride, coder) for stride in (2, 4) for coder in (LISTA(1), LISTA(3), OMP(4))),
+    *((1, 1, 1080, 1920, 4, coder) for coder in (OMP(4), OMP(2), LISTA(1))),
+]
 
 
-def in_torch(images, analysis, thresholds, synthesis):
-    """One step of LISTA on all patches as a torch user writes it; [batch, channels, height, width]."""
-    columns = torch.nn.functional.unfold(images, PATCH, stride=STRIDE)  # [batch, features, positions]
-    codes = columns.transpose(1, 2) @ analysis.T
-    codes = torch.sign(codes) * torch.relu(codes.abs() - thresholds)
+def in_torch(images, analysis, thresholds, synthesis, steps, stride):
+    """LISTA on all patches as a torch user writes it."""
+    columns = torch.nn.functional.unfold(images, 8, stride=stride)  # [batch, features, positions]
+    patches = columns.transpose(1, 2)
+    codes = shrink(patches @ analysis.T, thresholds)
+    for _ in range(steps - 1):
+        codes = shrink(codes + (patches - codes @ synthesis) @ analysis.T, thresholds)
     rebuilt = (codes @ synthesis).transpose(1, 2)
     size = images.shape[-2:]
-    cover = torch.nn.functional.fold(torch.ones_like(rebuilt), size, PATCH, stride=STRIDE)
-    return torch.nn.functional.fold(rebuilt, size, PATCH, stride=STRIDE) / cover
+    cover = torch.nn.functional.fold(torch.ones_like(rebuilt[:1]), size, 8, stride=stride)
+    return torch.nn.functional.fold(rebuilt, size, 8, stride=stride) / cover
 
 
-def in_four_calls(images, analysis, thresholds, synthesis):
-    """The same through memory: every patch and every code is stored."""
-    patches = srdfast.extract_patches(images, patch=PATCH, stride=STRIDE)
-    codes = srdfast.lista(patches.reshape(-1, patches.shape[2]), analysis, thresholds, synthesis)
-    rebuilt = codes.reconstruct(synthesis).reshape(patches.shape)
-    return srdfast.average_patches(rebuilt, images.shape[1:], patch=PATCH, stride=STRIDE)
+def shrink(values, thresholds):
+    return torch.sign(values) * torch.relu(values.abs() - thresholds)
 
 
-@pytest.mark.benchmark(group="purify")
-@pytest.mark.parametrize("way", ["srdfast", "srdfast in four calls", "torch"])
-def bench_purify_lista(benchmark, size, way):
-    """One step of LISTA; a side that the stride divides, so that all ways use the same patches."""
-    rng = np.random.default_rng(0)
-    images = (rng.random((size("images"), CHANNELS, size("side"), size("side"))) - 0.5).astype(np.float32)
-    synthesis = rng.normal(size=(size("atoms"), CHANNELS * PATCH**2)).astype(np.float32)
-    synthesis /= np.linalg.norm(synthesis, axis=1, keepdims=True)
-    learned = 0.3 * synthesis, np.full(len(synthesis), 0.05, np.float32)
-    tensors = [torch.from_numpy(array) for array in (images, *learned, synthesis)]
-    calls = {
-        "srdfast": lambda: srdfast.purify_patches(images, synthesis, srdfast.LISTA(steps=1), *learned),
-        "srdfast in four calls": lambda: in_four_calls(images, *learned, synthesis),
-        "torch": lambda: in_torch(*tensors).numpy(),
-    }
-    np.testing.assert_allclose(calls[way](), calls["srdfast"](), atol=1e-4)
-    benchmark(calls[way])
+def describe(channels, height, width, stride, coder):
+    depth = coder.max_atoms if isinstance(coder, OMP) else coder.steps
+    return f"{width}x{height}x{channels}, stride {stride}, {type(coder).__name__}({depth})"
 
 
-@pytest.mark.benchmark(group="purify coders")
-@pytest.mark.parametrize(
-    "coder", [srdfast.OMP(), srdfast.Lasso(), srdfast.LISTA()], ids=["omp", "lasso", "lista"]
-)
-def bench_purify_coders(benchmark, size, coder):
-    """The three coders with their default settings."""
-    rng = np.random.default_rng(0)
-    images = (rng.random((size("images"), CHANNELS, size("side"), size("side"))) - 0.5).astype(np.float32)
-    synthesis = rng.normal(size=(size("atoms"), CHANNELS * PATCH**2)).astype(np.float32)
-    synthesis /= np.linalg.norm(synthesis, axis=1, keepdims=True)
-    learned = (
-        (0.3 * synthesis, np.full(len(synthesis), 0.05, np.float32))
-        if isinstance(coder, srdfast.LISTA)
-        else ()
-    )
-    benchmark(lambda: srdfast.purify_patches(images, synthesis, coder, *learned))
+@pytest.mark.parametrize("library", ["srdfast", "torch"])
+@pytest.mark.parametrize(("count", "channels", "height", "width", "stride", "coder"), CASES)
+def bench_purify(timed, learned, crops, sized, quick, count, channels, height, width, stride, coder, library):
+    lista = isinstance(coder, LISTA)
+    if library == "torch" and not lista:
+        pytest.skip("torch has no OMP")
+    if quick:
+        count, height, width = min(count, 4), min(height, 64), min(width, 96)
+    synthesis, analysis, thresholds = learned(64 * channels, 256)
+    images = srdfast.split(crops(count, channels, height, width))[1]
+    prepared = srdfast.prepare(synthesis, *((analysis, thresholds) if lista else ()))
+
+    def rebuild():
+        return srdfast.purify_patches(images, prepared, coder, stride=stride)
+
+    def rebuild_in_torch():
+        tensors = [torch.from_numpy(array) for array in (images, analysis, thresholds, synthesis)]
+        return in_torch(*tensors, coder.steps, stride).numpy()
+
+    call = rebuild if library == "srdfast" else rebuild_in_torch
+    np.testing.assert_allclose(call(), rebuild(), atol=1e-4)
+    timed(
+        call, "purify patches", describe(channels, height, width, stride, coder), library, count,
+        "images" if count > 1 else "frames", rounds=7 if library == "srdfast" else 3,
+        work=purify_work((channels, height, width), 256, coder, stride=stride),
+    )  # fmt: skip

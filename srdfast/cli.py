@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `srdfast`: demo, train, purify, evaluate, info.
+"""The command `srdfast`: demo, train, purify, evaluate, bench, info.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 2 a mistake that the user can
 mend (told in one line), 130 interrupted. `python -X dev -m srdfast ...` shows the traceback as well.
@@ -105,6 +105,18 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, help="folder for report.json, report.md and pictures.png")
     evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_device(evaluate)
+
+    bench = _command(commands, "bench", _bench, "time the kernels on synthetic signals of your sizes")
+    bench.add_argument(
+        "--op", default="all", choices=("omp", "lasso", "lista", "purify", "split", "all"), help="kernel" + DEFAULT
+    )
+    bench.add_argument("--features", type=int, default=64, help="entries of a signal" + DEFAULT)
+    bench.add_argument("--atoms", type=int, default=256, help="atoms of the dictionary" + DEFAULT)
+    bench.add_argument("--max-atoms", type=int, default=4, help="atoms that OMP may choose" + DEFAULT)
+    bench.add_argument("--batch", type=int, default=16384, help="signals (patches) of a call" + DEFAULT)
+    bench.add_argument("--threads", type=int, help="threads (default: as srdfast would take)")
+    bench.add_argument("--seconds", type=float, default=2.0, help="for each kernel, at most 10" + DEFAULT)
+    bench.add_argument("--json", action="store_true", help="as JSON")
 
     info = _command(commands, "info", _info, "tell versions, what was built, threads and devices")
     info.add_argument("--json", action="store_true", help="as JSON")
@@ -224,6 +236,17 @@ def _models(model: str, classifier: Path | None, device: str) -> tuple[Purifier,
     purifier = Purifier.load(file).to(device).eval()
     one_dictionary = Purifier.load(other).to(device).eval() if other.exists() else None
     return purifier, one_dictionary, load_network(classifier)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from . import get_num_threads
+    from .microbench import Sizes, measure, table
+
+    sizes = Sizes(options.features, options.atoms, options.max_atoms, options.batch)
+    threads = get_num_threads() if options.threads is None else options.threads
+    report = measure(options.op, sizes, threads, options.seconds)
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
 
 
 def _info(options: argparse.Namespace) -> int:

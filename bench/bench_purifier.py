@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shipped purifier as a whole: how its time divides between the encoder and the kernels."""
+
+import numpy as np
+import pytest
+import torch
+
+import srdfast
+from srdfast import pretrained
+
+
+@pytest.fixture
+def purifier():
+    if not (pretrained.FOLDER / "cifar10.safetensors").is_file():
+        pytest.skip("no pretrained model in this checkout")
+    return srdfast.Purifier.from_pretrained("cifar10")
+
+
+def bench_batch(timed, crops, purifier, sized):
+    images = torch.from_numpy(crops(sized(256, 8), 3, 32, 32))
+    clusters = purifier.assign(images)
+    given = purifier.purify(images, clusters=clusters)
+    np.testing.assert_array_equal(purifier.purify(images).numpy(), given.numpy())
+    beside = {
+        "encoder": lambda: purifier._latents(images),
+        "kernels": lambda: purifier._rebuild(images, clusters),
+    }
+
+    def describe(found):
+        shares = ", ".join(f"{part} {found[part] / found['call']:.0%}" for part in beside)
+        return f"{1e3 * found['call'] / len(images):.3f} ms an image; {shares}"
+
+    timed(
+        lambda: purifier.purify(images), "purifier cifar10", f"batch of {len(images)}", "srdfast", len(images),
+        "images", beside=beside, describe=describe,
+    )  # fmt: skip
+
+
+def bench_one(timed, crops, purifier, sized):
+    images = torch.from_numpy(crops(1, 3, 32, 32))
+    assert purifier.purify(images).shape == images.shape
+    timed(
+        lambda: purifier.purify(images), "purifier cifar10", "batch of 1", "srdfast", 1, "images", rounds=300,
+    )  # fmt: skip

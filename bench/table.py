@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a run: made from pytest-benchmark's JSON, printed as text or Markdown.
+
+python bench/table.py bench/results/cpu-<date>.json [--markdown]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+RIVALS = ("numpy", "torch", "spams-bin", "scikit-learn", "sporco", "scipy")
+COLUMNS = ("case", "library", "median", "p99", "rate", "ratio", "floor", "notes")
+LEGEND = (
+    "median, p99: of one call. rate: items per second. ratio: time per item / time per item of srdfast in the "
+    "same case. floor: the least time the machine needs for the operations and bytes, as a share of the median."
+)
+
+
+def compact(measured: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Our JSON: the machine, and a row for each timed call."""
+    machine = describe(threads)
+    rows = [_row(entry, machine) for entry in measured["benchmarks"]]
+    ours = {(row["group"], row["name"]): row["rate"] for row in rows if row["library"] == "srdfast"}
+    for row in rows:
+        rate = ours.get((row["group"], row["name"]))
+        row["ratio"] = _digits(rate / row["rate"]) if rate and row["library"] != "srdfast" else None
+    return {"machine": machine, "cases": rows}
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """What a reader must know of the machine to judge the figures."""
+    import srdfast
+    from srdfast import _core, machine
+
+    srdfast.set_num_threads(threads)
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": machine.describe()["machine"]["processor"],
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": threads,
+        "cpu_level": _core.cpu_level(),
+        "compiler": _core.compiler,
+        "srdfast": srdfast.__version__,
+        "versions": {name: _version(name) for name in RIVALS},
+        "peak_flops": _digits(_core.measure_peak("float32", 0.5)),
+        "bandwidth": _digits(_core.measure_bandwidth(1 << 28, 0.5)),
+    }
+
+
+def text(report: dict[str, Any]) -> str:
+    """Aligned columns, a block for each group."""
+    blocks = [_headline(report["machine"]), LEGEND]
+    for group, rows in _groups(report):
+        cells = [COLUMNS, *rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
+        lines = [
+            "  ".join(cell.rjust(w) if 2 <= n < 7 else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths, strict=True)))
+            for row in cells
+        ]  # fmt: skip
+        blocks.append("\n".join([f"[{group}]", *(line.rstrip() for line in lines)]))
+    return "\n\n".join(blocks)
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """A table for each group."""
+    blocks = [_headline(report["machine"]), LEGEND]
+    rule = "|" + "|".join("---:" if 2 <= n < 7 else "---" for n in range(len(COLUMNS))) + "|"
+    for group, rows in _groups(report):
+        lines = ["| " + " | ".join(row) + " |" for row in (COLUMNS, *rows)]
+        blocks.append("\n".join([f"### {group}", "", lines[0], rule, *lines[1:]]))
+    return "\n\n".join(blocks)
+
+
+def _row(entry: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
+    info, stats = entry["extra_info"], entry["stats"]
+    floor = None
+    if info["flops"] is not None:
+        floor = max(info["flops"] / machine["peak_flops"], info["bytes"] / machine["bandwidth"])
+    row = {
+        "group": entry["group"],
+        "name": info["name"],
+        "library": info["library"],
+        "median": _digits(stats["median"]),
+        "p99": _digits(info["p99"]),
+        "iqr": _digits(stats["iqr"]),
+        "rounds": stats["rounds"],
+        "count": info["count"],
+        "unit": info["unit"],
+        "rate": _digits(info["count"] / stats["median"]),
+        "ratio": None,
+        "flops": info["flops"],
+        "bytes": info["bytes"],
+        "floor": floor and _digits(floor / stats["median"]),
+        "notes": info["notes"],
+    }
+    beside = {key: _digits(value) for key, value in info.items() if key.startswith("beside: ")}
+    return row | beside
+
+
+def _headline(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return (
+        f"{machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads for every "
+        f"library; srdfast {machine['srdfast']}, CPU level {machine['cpu_level']}, {machine['compiler']}; "
+        f"{machine['peak_flops'] / 1e9:.0f} GFLOP/s multiply-add, {machine['bandwidth'] / 1e9:.1f} GB/s; {versions}"
+    )
+
+
+def _groups(report: dict[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Rows as text, by group, the rows of a case together and ours first."""
+
+    def order(row: dict[str, Any]) -> tuple[int, int, bool]:
+        names = [(other["group"], other["name"]) for other in report["cases"]]
+        groups = [group for group, _ in names]
+        return groups.index(row["group"]), names.index((row["group"], row["name"])), row["library"] != "srdfast"
+
+    rows = sorted(report["cases"], key=order)
+    return [
+        (group, [_cells(row) for row in mine])
+        for group, mine in itertools.groupby(rows, lambda row: row["group"])
+    ]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        row["library"],
+        _time(row["median"]),
+        _time(row["p99"]),
+        f"{row['rate']:,.{1 if row['rate'] < 100 else 0}f} {row['unit']}/s",
+        f"{row['ratio']:.2f}" if row["ratio"] else "",
+        f"{row['floor']:.0%}" if row["floor"] else "",
+        row["notes"],
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def _digits(value: float) -> float:
+    """Four digits: more would be noise."""
+    return float(f"{value:.4g}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print the report of a run.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--markdown", action="store_true")
+    options = parser.parse_args()
+    report = json.loads(options.file.read_text())
+    print(markdown(report) if options.markdown else text(report))
