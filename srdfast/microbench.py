@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _core, coding
-from .coding import LISTA, OMP, Coder, Lasso
+from .codes import LISTA, OMP, Coder, Lasso
 
 OPS = ("omp", "lasso", "lista", "purify", "split")
 SIDE, STRIDE = 32, 4  # of the images of `purify` and `split`
@@ -64,8 +64,8 @@ def omp_work(features: int, atoms: int, max_atoms: int, selection: str = "correl
 
 
 def lasso_work(features: int, atoms: int) -> Work:
-    """Correlations before the first step and after the last one: no solver certifies an answer with less."""
-    return Work(4 * atoms * features, FLOAT * (features + atoms + 1))
+    """Correlations with all atoms; what comes after depends on the supports."""
+    return Work(2 * atoms * features, FLOAT * (features + atoms + 1))
 
 
 def lista_work(features: int, atoms: int, steps: int) -> Work:
