@@ -40,9 +40,13 @@ def level_of(mnemonic, operands):
 
 
 def allowed(function):
-    """The highest level whose namespace the demangled name lies in; clones and cold parts keep the name."""
+    """The level whose namespace is in the name, as its own or as that of a template argument.
+
+    Clones and cold parts keep the name. GCC gives the entry of a lambda (_FUN) a name that objdump cannot
+    demangle; in it the namespace reads N7srdfast2v3, or NS_2v3 where srdfast was named before.
+    """
     for level in (4, 3):
-        if f"srdfast::v{level}::" in function:
+        if f"srdfast::v{level}::" in function or re.search(rf"^_Z.*N(7srdfast|S_)2v{level}", function):
             return level
     return 2
 
@@ -78,9 +82,7 @@ def test_each_level_uses_its_instructions(functions):
 
 
 def test_no_instruction_outside_its_level(functions):
-    stray = {
-        name: instruction for name, (level, instruction) in functions.items() if level > allowed(name)
-    }
+    stray = {name: instruction for name, (level, instruction) in functions.items() if level > allowed(name)}
     listed = "\n".join(f"{name}: {instruction}" for name, instruction in sorted(stray.items())[:20])
     assert not stray, f"{len(stray)} functions:\n{listed}"
 
