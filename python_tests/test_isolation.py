@@ -25,6 +25,8 @@ HEADER = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s+[0-9a-f]+:\s+(\S+)(.*)$")
 # Every mnemonic in v is of VEX or EVEX but these, which are of the baseline or of the system.
 NOT_VEX = {"verr", "verw", "vmcall", "vmlaunch", "vmresume", "vmxoff"}
+# Of level 3 though no v says so; but not tzcnt, which objdump also calls the harmless "rep bsf".
+BMI = re.compile(r"^(andn|bextr|blsi|blsmsk|blsr|bzhi|lzcnt|movbe|mulx|pdep|pext|rorx|sarx|shlx|shrx)[lqw]?$")
 MASKS = re.compile(r"^k(add|and|andn|mov|not|or|ortest|shift[lr]|test|unpck|xnor|xor)[a-z]*$")
 
 
@@ -34,7 +36,7 @@ def level_of(mnemonic, operands):
         return 4
     if MASKS.match(mnemonic):
         return 4
-    if (mnemonic.startswith("v") and mnemonic not in NOT_VEX) or "%ymm" in operands:
+    if (mnemonic.startswith("v") and mnemonic not in NOT_VEX) or "%ymm" in operands or BMI.match(mnemonic):
         return 3
     return 2
 
@@ -67,6 +69,42 @@ def functions():
             if level > found[function][0]:
                 found[function] = level, line.strip()
     return found
+
+
+@pytest.mark.parametrize(
+    ("level", "instruction"),
+    [
+        (2, "addps %xmm0,%xmm1"),
+        (2, "call 1234 <vaddps@plt>"),
+        (2, "mov 0x8(%rdi),%rax"),
+        (3, "vaddps %xmm0,%xmm1,%xmm1"),
+        (3, "vzeroupper"),
+        (3, "shlx %rax,%rbx,%rcx"),
+        (4, "vaddps %zmm0,%zmm1,%zmm1"),
+        (4, "vmovups (%rax),%ymm17"),
+        (4, "vmovups %ymm1,(%rax){%k1}"),
+        (4, "kmovw %eax,%k1"),
+    ],
+)
+def test_instructions_are_told_apart(level, instruction):
+    mnemonic, _, operands = instruction.partition(" ")
+    assert level_of(mnemonic, operands) == level
+
+
+@pytest.mark.parametrize(
+    ("level", "function"),
+    [
+        (2, "srdfast::parallel_for(long)"),
+        (2, "srdfast::v2::omp(float*) [clone .cold]"),
+        (2, "_GLOBAL__sub_I_omp_cpu.cpp"),
+        (3, "srdfast::v3::(anonymous namespace)::omp(float*) [clone .cold]"),
+        (4, "void srdfast::parallel_for<srdfast::v4::omp()::{lambda()#1}>(long)"),
+        (3, "_ZZN7srdfast12parallel_forIZNS_2v310GramTablesIdEC4Ev"),
+        (4, "_ZZN7srdfast2v44loopEvE4_FUN"),
+    ],
+)
+def test_functions_are_told_apart(level, function):
+    assert allowed(function) == level
 
 
 def test_the_functions_have_names(functions):
