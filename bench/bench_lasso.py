@@ -37,7 +37,9 @@ def case(penalty):
 def bench_srdfast(timed, problem, penalty, tolerance):
     signals, dictionary = problem(64, 256)
     codes = srdfast.lasso(signals, dictionary, penalty, tolerance).values
-    excess = mean_objective(signals, dictionary, codes, penalty) / our_objective(signals, dictionary, penalty) - 1
+    excess = (
+        mean_objective(signals, dictionary, codes, penalty) / our_objective(signals, dictionary, penalty) - 1
+    )
     assert excess <= tolerance * 50  # the tolerance is a share of 1/2 |x|^2, which lies above the objective
     timed(
         lambda: srdfast.lasso(signals, dictionary, penalty, tolerance),
@@ -71,11 +73,11 @@ def bench_sklearn(timed, problem, sized, penalty):
     signals, dictionary = problem(64, 256)
     signals = signals[: sized(500, 20)]
     model = linear_model.Lasso(
-        alpha=penalty / 64, fit_intercept=False, precompute=True, tol=1e-6, max_iter=10_000
+        alpha=penalty / 64, fit_intercept=False, precompute=True, tol=1e-4, max_iter=10_000
     )
     theirs = mean_objective(signals, dictionary, model.fit(dictionary.T, signals.T).coef_, penalty)
     excess = theirs / our_objective(signals, dictionary, penalty) - 1
-    assert abs(excess) < 1e-4
+    assert abs(excess) < 1e-2
     timed(
         lambda: model.fit(dictionary.T, signals.T),
         "lasso", case(penalty), "scikit-learn", len(signals), "signals", rounds=3,

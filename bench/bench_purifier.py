@@ -31,8 +31,8 @@ def bench_batch(timed, crops, purifier, sized):
         return f"{1e3 * found['call'] / len(images):.3f} ms an image; {shares}"
 
     timed(
-        lambda: purifier.purify(images), "purifier cifar10", f"batch of {len(images)}", "srdfast", len(images),
-        "images", beside=beside, describe=describe,
+        lambda: purifier.purify(images), "purifier cifar10", f"batch of {len(images)}", "srdfast",
+        len(images), "images", beside=beside, describe=describe,
     )  # fmt: skip
 
 

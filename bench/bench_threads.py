@@ -43,7 +43,8 @@ def bench_threads(timed, calls, threads, quick, kernel):
 
     np.testing.assert_array_equal(alone(), call())
     medians = timed(
-        call, "threads", kernel, "srdfast", count, unit, rounds=50 if count == 1 else 5, beside={"one": alone},
+        call, "threads", kernel, "srdfast", count, unit,
+        rounds=50 if count == 1 else 5, beside={"one": alone},
         describe=lambda found: f"{threads} threads {found['one'] / found['call']:.2f} x as fast as 1",
     )  # fmt: skip
     assert quick or medians["call"] <= NOISE * medians["one"]

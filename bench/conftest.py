@@ -25,7 +25,10 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HE
 sys.path.insert(0, str(HERE))  # for `import table`
 
 import table  # noqa: E402
+
 from srdfast import microbench  # noqa: E402
+
+WARM_SECONDS, TIMED_SECONDS, MOST_ROUNDS = 0.3, 0.3, 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,6 +79,7 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
         work: microbench.Work | None = None,
         rounds: int = 7,
         beside: dict[str, Callable[[], Any]] | None = None,
+        describe: Callable[[dict[str, float]], str] | None = None,
         notes: str = "",
     ) -> dict[str, float]:
         """Times `call`, and the calls in `beside` in turn with it.
@@ -88,15 +92,16 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
             count: how many items a call has, and
             unit: what they are.
             work: of one item.
-            rounds: how many calls are timed after a first one that is not.
+            rounds: how many calls are timed at least; 1 for a call so slow that nothing warms it.
             beside: calls whose share of this one is wanted; timed just before each round, so that a drift of
                 the machine meets both.
+            describe: makes the notes of what is returned.
             notes: printed at the end of the row.
 
         Returns:
-            Median seconds of each call in `beside`.
+            Median seconds of each call in `beside`, and of `call` as "call".
         """
-        others: dict[str, list[float]] = {key: [] for key in beside or {}}
+        others: dict[str, list[float]] = {key: [] for key in beside or {}}  # those of the warm-up as well
 
         def setup() -> None:
             for key, other in (beside or {}).items():
@@ -105,10 +110,9 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
                 others[key].append(time.perf_counter() - start)
 
         benchmark.group = group
-        benchmark.pedantic(
-            call, setup=setup, rounds=1 if quick else rounds, warmup_rounds=0 if rounds == 1 else 1
-        )
+        benchmark.pedantic(call, setup=setup, rounds=1 if quick else warm(call, setup, rounds))
         medians = {key: float(np.median(seconds)) for key, seconds in others.items()}
+        median = benchmark.stats.stats.median
         benchmark.extra_info.update(
             name=name,
             library=library,
@@ -117,19 +121,25 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
             p99=microbench.percentile(benchmark.stats.stats.data, 99),
             flops=work and work.flops * count,
             bytes=work and work.bytes * count,
-            notes=notes,
+            notes=describe(medians | {"call": median}) if describe else notes,
             **{f"beside: {key}": seconds for key, seconds in medians.items()},
         )
-        medians["call"] = benchmark.stats.stats.median
-        return medians
+        return medians | {"call": median}
 
-    def with_notes(*arguments: Any, describe: Callable[[dict[str, float]], str] | None = None, **named: Any):
-        medians = run(*arguments, **named)
-        if describe is not None:
-            benchmark.extra_info["notes"] = describe(medians)
-        return medians
+    return run
 
-    return with_notes
+
+def warm(call: Callable[[], Any], setup: Callable[[], None], rounds: int) -> int:
+    """Calls until threads are up and clocks settle; how many rounds to time, more for short calls."""
+    if rounds == 1:
+        return rounds
+    fastest, begin = float("inf"), time.perf_counter()
+    while time.perf_counter() - begin < WARM_SECONDS:
+        setup()
+        start = time.perf_counter()
+        call()
+        fastest = min(fastest, time.perf_counter() - start)
+    return max(rounds, min(MOST_ROUNDS, int(TIMED_SECONDS / fastest)))
 
 
 @functools.cache
@@ -147,7 +157,9 @@ def _photograph(channels: int) -> np.ndarray:
     import skimage
 
     photograph = skimage.data.astronaut()
-    pixels = skimage.color.rgb2gray(photograph)[None] if channels == 1 else photograph.transpose(2, 0, 1) / 255
+    pixels = (
+        skimage.color.rgb2gray(photograph)[None] if channels == 1 else photograph.transpose(2, 0, 1) / 255
+    )
     return np.ascontiguousarray(pixels, dtype=np.float32)
 
 
@@ -208,7 +220,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list, output
     report = table.compact(output_json, config.getoption("threads"))
     config.stash[REPORT] = report
     folder = config.getoption("results")
-    if folder is not None:
+    if folder is not None and not config.getoption("quick"):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"cpu-{datetime.date.today().isoformat()}.json"
         path.write_text(json.dumps(report, indent=1) + "\n")

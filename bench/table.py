@@ -17,10 +17,11 @@ from typing import Any
 
 RIVALS = ("numpy", "torch", "spams-bin", "scikit-learn", "sporco", "scipy")
 COLUMNS = ("case", "library", "median", "p99", "rate", "ratio", "floor", "notes")
-LEGEND = (
-    "median, p99: of one call. rate: items per second. ratio: time per item / time per item of srdfast in the "
-    "same case. floor: the least time the machine needs for the operations and bytes, as a share of the median."
-)
+NUMBERS = COLUMNS[2:7]  # set flush right
+LEGEND = """\
+median, p99: of one call; rate: items per second; ratio: time per item / that of srdfast in the same case
+floor: the time that the textbook's operations take at peak, or the bytes if that is longer, as a share of
+the median; above 100% an answer took fewer operations than the textbook's way"""
 
 
 def compact(measured: dict[str, Any], threads: int) -> dict[str, Any]:
@@ -59,23 +60,26 @@ def text(report: dict[str, Any]) -> str:
     blocks = [_headline(report["machine"]), LEGEND]
     for group, rows in _groups(report):
         cells = [COLUMNS, *rows]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
-        lines = [
-            "  ".join(cell.rjust(w) if 2 <= n < 7 else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths, strict=True)))
-            for row in cells
-        ]  # fmt: skip
-        blocks.append("\n".join([f"[{group}]", *(line.rstrip() for line in lines)]))
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        blocks.append("\n".join([f"[{group}]", *(_line(row, widths) for row in cells)]))
     return "\n\n".join(blocks)
 
 
 def markdown(report: dict[str, Any]) -> str:
     """A table for each group."""
     blocks = [_headline(report["machine"]), LEGEND]
-    rule = "|" + "|".join("---:" if 2 <= n < 7 else "---" for n in range(len(COLUMNS))) + "|"
+    rule = "|" + "|".join("---:" if name in NUMBERS else "---" for name in COLUMNS) + "|"
     for group, rows in _groups(report):
         lines = ["| " + " | ".join(row) + " |" for row in (COLUMNS, *rows)]
         blocks.append("\n".join([f"### {group}", "", lines[0], rule, *lines[1:]]))
     return "\n\n".join(blocks)
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = zip(COLUMNS, row, widths, strict=True)
+    return "  ".join(
+        cell.rjust(width) if name in NUMBERS else cell.ljust(width) for name, cell, width in cells
+    ).rstrip()
 
 
 def _row(entry: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +101,7 @@ def _row(entry: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
         "ratio": None,
         "flops": info["flops"],
         "bytes": info["bytes"],
-        "floor": floor and _digits(floor / stats["median"]),
+        "share_of_floor": floor and _digits(floor / stats["median"]),
         "notes": info["notes"],
     }
     beside = {key: _digits(value) for key, value in info.items() if key.startswith("beside: ")}
@@ -107,9 +111,11 @@ def _row(entry: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
 def _headline(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return (
-        f"{machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads for every "
-        f"library; srdfast {machine['srdfast']}, CPU level {machine['cpu_level']}, {machine['compiler']}; "
-        f"{machine['peak_flops'] / 1e9:.0f} GFLOP/s multiply-add, {machine['bandwidth'] / 1e9:.1f} GB/s; {versions}"
+        f"{machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads for "
+        f"every library, CPU level {machine['cpu_level']}\n"
+        f"{machine['peak_flops'] / 1e9:.0f} GFLOP/s multiply-add in float32, "
+        f"{machine['bandwidth'] / 1e9:.1f} GB/s memory\n"
+        f"srdfast {machine['srdfast']} ({machine['compiler']}), {versions}"
     )
 
 
@@ -119,7 +125,11 @@ def _groups(report: dict[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
     def order(row: dict[str, Any]) -> tuple[int, int, bool]:
         names = [(other["group"], other["name"]) for other in report["cases"]]
         groups = [group for group, _ in names]
-        return groups.index(row["group"]), names.index((row["group"], row["name"])), row["library"] != "srdfast"
+        return (
+            groups.index(row["group"]),
+            names.index((row["group"], row["name"])),
+            row["library"] != "srdfast",
+        )
 
     rows = sorted(report["cases"], key=order)
     return [
@@ -136,7 +146,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         _time(row["p99"]),
         f"{row['rate']:,.{1 if row['rate'] < 100 else 0}f} {row['unit']}/s",
         f"{row['ratio']:.2f}" if row["ratio"] else "",
-        f"{row['floor']:.0%}" if row["floor"] else "",
+        f"{row['share_of_floor']:.0%}" if row["share_of_floor"] else "",
         row["notes"],
     )
 

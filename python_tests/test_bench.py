@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `srdfast bench`: what it prints, what it counts and how it fails."""
+"""The command `srdfast bench`: what it prints, counts and refuses; and the report of `make bench`."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +87,36 @@ def test_operations_are_those_of_the_textbook():
 def test_the_floor_is_the_slower_of_arithmetic_and_memory():
     assert microbench.Work(10, 1).floor(peak=5, bandwidth=1) == 2
     assert (microbench.Work(1, 3) * 2).floor(peak=5, bandwidth=1) == 6
+
+
+@pytest.fixture
+def report(monkeypatch):
+    """The module bench/table.py and the report that it makes of two rows."""
+    path = Path(__file__).resolve().parent.parent / "bench" / "table.py"
+    spec = importlib.util.spec_from_file_location("bench_table", path)
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    machine = table.describe(srdfast.get_num_threads()) | {"peak_flops": 1e9, "bandwidth": 1e9}
+    monkeypatch.setattr(table, "describe", lambda threads: machine)
+    info = {"name": "small", "unit": "signals", "p99": 0.3, "flops": None, "bytes": None, "notes": ""}
+    ours = info | {"library": "srdfast", "count": 1000, "flops": 1e8, "bytes": 2e7}
+    theirs = info | {"library": "rival", "count": 100}
+    rows = [
+        {"group": "omp", "extra_info": info, "stats": {"median": 0.2, "iqr": 0.01, "rounds": 7}}
+        for info in (theirs, ours)
+    ]
+    return table, table.compact({"benchmarks": rows}, 1)
+
+
+def test_the_report_has_ratios_and_floors(report):
+    _, found = report
+    rival, ours = json.loads(json.dumps(found))["cases"]
+    assert ours["rate"] == 5000 and ours["ratio"] is None and ours["share_of_floor"] == 0.5
+    assert rival["ratio"] == 10 and rival["share_of_floor"] is None  # per item: it had a tenth of them
+
+
+def test_the_report_prints_as_text_and_markdown(report):
+    table, found = report
+    lines = table.text(found).splitlines()
+    assert lines[-2].split()[:2] == ["small", "srdfast"] and "10.00" in lines[-1]
+    assert "| small | rival |" in table.markdown(found)

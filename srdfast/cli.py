@@ -108,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = _command(commands, "bench", _bench, "time the kernels on synthetic signals of your sizes")
     bench.add_argument(
-        "--op", default="all", choices=("omp", "lasso", "lista", "purify", "split", "all"), help="kernel" + DEFAULT
+        "--op",
+        default="all",
+        choices=("omp", "lasso", "lista", "purify", "split", "all"),
+        help="kernel" + DEFAULT,
     )
     bench.add_argument("--features", type=int, default=64, help="entries of a signal" + DEFAULT)
     bench.add_argument("--atoms", type=int, default=256, help="atoms of the dictionary" + DEFAULT)

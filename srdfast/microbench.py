@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the kernels run here: the operations they must do, a timing loop and the command `srdfast bench`."""
+"""How fast the kernels run here: their operations, a timing loop and the command `srdfast bench`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Call = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Work:
-    """What one item (a signal, an image) needs at least: textbook operations, and its own bytes moved once."""
+    """What one item (a signal, an image) needs: textbook operations, and its own bytes moved once."""
 
     flops: float
     bytes: float
@@ -47,9 +47,10 @@ class Sizes:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            _in_range(f"--{name.replace('_', '-')}", value, 1, 1 << 24)
-        if self.batch * max(self.features, self.atoms) > 1 << 30:
-            raise ValueError("--batch: expected arrays of at most 2^30 numbers; take fewer signals")
+            _in_range(f"--{name.replace('_', '-')}", value, 1, (1 << 24) if name == "batch" else 8192)
+        numbers = self.batch * max(self.features, self.atoms, self.max_atoms)
+        if numbers > 1 << 28 or self.batch * self.features * self.atoms > 1 << 34:
+            raise ValueError(f"--batch: expected fewer than {self.batch} signals of this size")
 
 
 def omp_work(features: int, atoms: int, max_atoms: int, selection: str = "correlation") -> Work:
@@ -73,8 +74,10 @@ def lista_work(features: int, atoms: int, steps: int) -> Work:
     return Work((2 * steps - 1) * 2 * atoms * features, FLOAT * (features + atoms))
 
 
-def purify_work(shape: tuple[int, int, int], atoms: int, coder: Coder, patch: int = 8, stride: int = 4) -> Work:
-    """An image [channels, height, width]: code every patch and rebuild it; only pixels pass through memory."""
+def purify_work(
+    shape: tuple[int, int, int], atoms: int, coder: Coder, patch: int = 8, stride: int = 4
+) -> Work:
+    """An image [channels, height, width]: code and rebuild every patch; only pixels pass through memory."""
     channels, height, width = shape
     features = channels * patch * patch
     positions = coding._patch_count(height, width, patch, stride)
@@ -226,9 +229,11 @@ def _image_case(name: str, sizes: Sizes) -> tuple[Call, Work, int, str]:
     _, dictionary = sparse_signals(1, sizes.features, sizes.atoms)
     prepared, high = coding.prepare(dictionary), coding.split(images)[1]
     work = purify_work(shape, sizes.atoms, coder, patch, stride)
-    return (
-        lambda: coding.purify_patches(high, prepared, coder, patch=patch, stride=stride), work, count, "images"
-    )  # fmt: skip
+
+    def rebuild() -> Any:
+        return coding.purify_patches(high, prepared, coder, patch=patch, stride=stride)
+
+    return rebuild, work, count, "images"
 
 
 def _patch_of(features: int) -> tuple[int, int]:
