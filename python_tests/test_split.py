@@ -198,3 +198,33 @@ def test_a_huge_strength_meets_the_reference(rng, size, dtype, atol):
 def test_a_strength_beyond_the_range_is_refused(rng):
     with pytest.raises(ValueError, match="strength"):
         srdfast.split(rng.random((1, 1, 4, 4)), 1e10)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_the_bands_may_be_written_into_arrays_of_the_caller(rng, kind):
+    images = rng.random((2, 3, 9, 11)).astype(np.float32)
+    if kind == "torch":
+        torch = pytest.importorskip("torch")
+        images = torch.from_numpy(images)
+    expected = srdfast.split(images)
+    out = images * 0, images * 0
+    returned = srdfast.split(images, out=out)
+    assert returned[0] is out[0] and returned[1] is out[1]
+    for ours, theirs in zip(out, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def test_arrays_that_cannot_hold_the_bands_are_refused(rng):
+    images = rng.random((2, 3, 9, 11)).astype(np.float32)
+    good = np.empty_like(images)
+    for bad in (good[:1], good.astype(np.float64), good.transpose(0, 1, 3, 2), [1.0], None):
+        with pytest.raises(ValueError, match="out: expected ndarray of float32 and shape"):
+            srdfast.split(images, out=(good, bad))
+    with pytest.raises(ValueError, match="out: expected contiguous"):
+        srdfast.split(images, out=(good, np.empty((2, 3, 9, 22), np.float32)[..., ::2]))
+    for bad in (good, (good,), 3):
+        with pytest.raises(TypeError, match="out: expected a pair"):
+            srdfast.split(images, out=bad)
+    good.flags.writeable = False
+    with pytest.raises(ValueError, match="low: expected a writable array"):
+        srdfast.split(images, out=(good, np.empty_like(images)))

@@ -143,7 +143,12 @@ def contiguous(array: Array) -> Array:
     """`array`, or a copy of it with the last dimension fastest and no gaps."""
     if is_torch(array):
         return array.contiguous()
-    return array if array.flags.c_contiguous else array.copy(order="C")
+    return array if is_contiguous(array) else array.copy(order="C")
+
+
+def is_contiguous(array: Array) -> bool:
+    """Whether the last dimension is fastest and there are no gaps."""
+    return bool(array.is_contiguous() if is_torch(array) else array.flags.c_contiguous)
 
 
 def to_numpy(array: Array) -> np.ndarray:

@@ -8,7 +8,7 @@ signal carries the index of its own, and the bits of its code do not depend on t
 
 from . import _core
 from ._core import Prepared
-from .arrays import Array, Kind, Nonfinite, kind_of, prepare_index
+from .arrays import Array, Kind, Nonfinite, is_contiguous, kind_of, prepare_index
 from .arrays import prepare as prepare_array
 from .codes import (
     LISTA,
@@ -172,7 +172,12 @@ def lista(
     return ListaCodes(kind.result(values))
 
 
-def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") -> tuple[Array, Array]:
+def split(
+    images: Array,
+    strength: float = 5.0,
+    nonfinite: Nonfinite = "raise",
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]:
     """Splits images into a smooth part and the rest: low + high == images, up to one rounding.
 
     low = argmin_u 1/2 |u - x|^2 + strength/2 |grad u|^2 per channel, with reflecting boundary; exact at any
@@ -182,9 +187,11 @@ def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") 
         images: [..., height, width]; any leading dimensions.
         strength: from 0 to 1e9; 0 gives back the image itself, up to rounding.
         nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0.
+        out: two arrays to write (low, high) into, contiguous, of the shape, kind and dtype of `images`
+            (float32 or float64); for streams, where new memory for each large image costs as much as the split.
 
     Returns:
-        (low, high), each of the shape of `images`.
+        (low, high), each of the shape of `images`; `out` where it was given.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -194,11 +201,11 @@ def split(images: Array, strength: float = 5.0, nonfinite: Nonfinite = "raise") 
     images = prepare_array("images", images, kind, nonfinite)
     if images.ndim < 2:
         raise ValueError(f"images: expected shape [..., height, width], got shape {list(images.shape)}")
-    low, high = kind.empty(images.shape), kind.empty(images.shape)
+    low, high = (kind.empty(images.shape), kind.empty(images.shape)) if out is None else _outputs(out, images)
     leading = images.shape[:-2]
     batch = (*leading[:1], _count(leading[1:]), *images.shape[-2:]) if leading else (1, 1, *images.shape)
     _core.split(images.reshape(batch), number("strength", strength), low.reshape(batch), high.reshape(batch))
-    return kind.result(low), kind.result(high)
+    return (kind.result(low), kind.result(high)) if out is None else out
 
 
 def extract_patches(images: Array, patch: int = 8, stride: int = 2) -> Array:
@@ -311,6 +318,21 @@ def purify_patches(
     else:
         raise TypeError(f"coder: expected srdfast.OMP, Lasso or LISTA, got {type(coder).__name__}")
     return kind.result(purified)
+
+
+def _outputs(out: tuple[Array, Array], images: Array) -> tuple[Array, Array]:
+    """The pair of arrays to write into, checked against what is written."""
+    if not isinstance(out, (tuple, list)) or len(out) != 2:
+        raise TypeError(f"out: expected a pair of arrays (low, high), got {type(out).__name__}")
+    for array in out:
+        if type(array) is not type(images) or array.dtype != images.dtype or array.shape != images.shape:
+            wanted = f"{type(images).__name__} of {images.dtype} and shape {list(images.shape)}"
+            got = f"{getattr(array, 'dtype', '')} {list(getattr(array, 'shape', []))}".strip()
+            raise ValueError(f"out: expected {wanted}, got {type(array).__name__} {got}")
+    low, high = out
+    if not (is_contiguous(low) and is_contiguous(high)):
+        raise ValueError("out: expected contiguous arrays")
+    return low, high
 
 
 def _dictionary(dictionary: Array | Prepared, kind: Kind) -> Array | Prepared:

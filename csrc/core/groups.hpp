@@ -42,6 +42,12 @@ class Groups {
   // The signal at this position of the sorted order.
   std::int64_t signal(std::int64_t position) const { return order_[position]; }
 
+  // Whether the signals of a tile follow one another in the batch. Those of a dictionary are in ascending
+  // order.
+  bool is_run(const Tile& tile) const {
+    return signal(tile.first + tile.count - 1) - signal(tile.first) == tile.count - 1;
+  }
+
  private:
   Scratch<std::int64_t> sizes_;  // [dictionaries]
   Scratch<std::int64_t> order_;  // [batch]

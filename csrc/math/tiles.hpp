@@ -20,15 +20,19 @@ SRDFAST_INLINE void code_batch(const View<const T, 2>& signals, const Groups& gr
   parallel_for(groups.tile_count(), groups.tile_count() / kRanges + 1,
                [&](std::int64_t begin, std::int64_t end) {
                  auto coder = make_coder();
-                 Scratch<T> rows(static_cast<std::int64_t>(kTile) * features);
+                 Scratch<T> gathered(static_cast<std::int64_t>(kTile) * features);
                  for (std::int64_t t = begin; t < end; ++t) {
                    const Tile& tile = groups.tile(t);
-                   for (int r = 0; r < tile.count; ++r) {
-                     std::memcpy(rows.data() + static_cast<long>(r) * features,
-                                 signals.slice(groups.signal(tile.first + r)),
-                                 sizeof(T) * static_cast<std::size_t>(features));
+                   const T* rows = signals.slice(groups.signal(tile.first));
+                   if (!groups.is_run(tile)) {
+                     for (int r = 0; r < tile.count; ++r) {
+                       std::memcpy(gathered.data() + static_cast<long>(r) * features,
+                                   signals.slice(groups.signal(tile.first + r)),
+                                   sizeof(T) * static_cast<std::size_t>(features));
+                     }
+                     rows = gathered.data();
                    }
-                   coder.code(tile.dictionary, tile.count, rows.data());
+                   coder.code(tile.dictionary, tile.count, rows);
                    for (int r = 0; r < tile.count; ++r) take(coder, r, groups.signal(tile.first + r));
                  }
                });
