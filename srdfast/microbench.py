@@ -65,7 +65,10 @@ def omp_work(features: int, atoms: int, max_atoms: int, selection: str = "correl
 
 
 def lasso_work(features: int, atoms: int) -> Work:
-    """Correlations before the first step and after the last one: no solver certifies an answer with less."""
+    """Correlations before the first step and again after the last one, for the certificate.
+
+    What lies between depends on the signals. A solver that updates correlations by Gram rows may do with less.
+    """
     return Work(4 * atoms * features, FLOAT * (features + atoms + 1))
 
 
@@ -163,7 +166,7 @@ def table(report: dict[str, Any]) -> str:
     """What `measure` found, as aligned text."""
     sizes = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in report["sizes"].items())
     lines = [
-        f"{sizes}; float32, {report['threads']} threads, CPU level {report['cpu_level']}",
+        f"{sizes}; float32, CPU level {report['cpu_level']}, threads {report['threads']}",
         f"this machine: {report['peak_gflops']:.0f} GFLOP/s multiply-add, "
         f"{report['bandwidth_gb']:.1f} GB/s memory",
         "",
