@@ -67,7 +67,7 @@ def omp_work(features: int, atoms: int, max_atoms: int, selection: str = "correl
 def lasso_work(features: int, atoms: int) -> Work:
     """Correlations before the first step and again after the last one, for the certificate.
 
-    What lies between depends on the signals. A solver that updates correlations by Gram rows may do with less.
+    What lies between depends on the signals; a solver that updates correlations by Gram rows may do less.
     """
     return Work(4 * atoms * features, FLOAT * (features + atoms + 1))
 
