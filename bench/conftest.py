@@ -101,7 +101,7 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
         Returns:
             Median seconds of each call in `beside`, and of `call` as "call".
         """
-        others: dict[str, list[float]] = {key: [] for key in beside or {}}  # those of the warm-up as well
+        others: dict[str, list[float]] = {key: [] for key in beside or {}}
 
         def setup() -> None:
             for key, other in (beside or {}).items():
@@ -110,7 +110,10 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
                 others[key].append(time.perf_counter() - start)
 
         benchmark.group = group
-        benchmark.pedantic(call, setup=setup, rounds=1 if quick else warm(call, setup, rounds))
+        rounds = 1 if quick else warm(call, setup, rounds)
+        for seconds in others.values():
+            seconds.clear()  # those of the warm-up
+        benchmark.pedantic(call, setup=setup, rounds=rounds)
         medians = {key: float(np.median(seconds)) for key, seconds in others.items()}
         median = benchmark.stats.stats.median
         benchmark.extra_info.update(

@@ -188,7 +188,7 @@ def split(
         strength: from 0 to 1e9; 0 gives back the image itself, up to rounding.
         nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0.
         out: two arrays to write (low, high) into, contiguous, of the shape, kind and dtype of `images`
-            (float32 or float64); for streams, where new memory for each large image costs as much as the split.
+            (float32 or float64); for streams of large images, where new memory costs as much as the split.
 
     Returns:
         (low, high), each of the shape of `images`; `out` where it was given.

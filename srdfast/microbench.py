@@ -163,7 +163,7 @@ def table(report: dict[str, Any]) -> str:
     """What `measure` found, as aligned text."""
     sizes = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in report["sizes"].items())
     lines = [
-        f"{sizes}; float32, {report['threads']} threads, CPU level {report['cpu_level']}",
+        f"{sizes}; float32, CPU level {report['cpu_level']}, threads {report['threads']}",
         f"this machine: {report['peak_gflops']:.0f} GFLOP/s multiply-add, "
         f"{report['bandwidth_gb']:.1f} GB/s memory",
         "",

@@ -59,6 +59,7 @@ void spin_until(const Condition& condition) {
   const auto start = std::chrono::steady_clock::now();
   while (!condition() && std::chrono::steady_clock::now() - start < kPatience) {
     for (int i = 0; i < 16; ++i) pause();
+    std::this_thread::yield();  // should the thread that is waited for share this processor
   }
 }
 
