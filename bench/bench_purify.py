@@ -29,7 +29,7 @@ def in_torch(images, analysis, thresholds, synthesis, steps, stride):
 
 
 def shrink(values, thresholds):
-    return torch.sign(values) * torch.relu(values.abs() - thresholds)
+    return values - torch.clamp(values, -thresholds, thresholds)
 
 
 def describe(channels, height, width, stride, coder):

@@ -110,6 +110,7 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
                 others[key].append(time.perf_counter() - start)
 
         benchmark.group = group
+        rest()
         rounds = 1 if quick else warm(call, setup, rounds)
         for seconds in others.values():
             seconds.clear()  # those of the warm-up
@@ -130,6 +131,15 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
         return medians | {"call": median}
 
     return run
+
+
+def rest() -> None:
+    """Waits until no thread of this process works: those of BLAS and OpenMP spin for a while after a call."""
+    for _ in range(100):
+        before = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - before < 0.001:
+            return
 
 
 def warm(call: Callable[[], Any], setup: Callable[[], None], rounds: int) -> int:
