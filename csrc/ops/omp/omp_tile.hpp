@@ -24,7 +24,7 @@ struct Pursuit {
   Best<T> best;               // the atom that the next step adds
   T scale, projection;        // 1 / length of that atom outside the span, and <x, u> along its new direction
   T* correlations;            // [width]
-  T* coordinates;             // [max_atoms, width]
+  T* coordinates;             // [max_atoms, width], row_stride apart
   T* remaining;               // [width], kept by selection by residual
   T* triangle;     // [max_atoms, max_atoms], coordinates of the chosen atoms: row step, column k <= step
   T* projections;  // [max_atoms], <x, u_k>
@@ -37,9 +37,10 @@ class OmpCoder {
       : settings_(settings),
         tables_(tables),
         width_(tables.width),
+        row_stride_(width_ + kApart),
         most_(settings.max_atoms < tables.atoms ? settings.max_atoms : tables.atoms),
         correlations_(kTile * width_),
-        coordinates_(kTogether * most_ * width_),
+        coordinates_(kTogether * most_ * row_stride_),
         remaining_(kTogether * width_),
         norms_(width_),
         dependent_(width_),
@@ -78,8 +79,10 @@ class OmpCoder {
   }
 
  private:
-  static constexpr std::int64_t kTogether =
-      4;  // signals that step together: one's search hides behind another's update
+  static constexpr std::int64_t kTogether = 4;  // signals that step together
+  // Between rows of coordinates: rows a power of two apart would fall on the same lines of the first cache as
+  // the Gram row and the correlations that are read with them.
+  static constexpr int kApart = 16;
   static constexpr int kWays = kPadding / kVectorLength<T>;
 
   // What depends on the dictionary alone.
@@ -134,7 +137,7 @@ class OmpCoder {
                        0,
                        0,
                        correlations_.data() + std::int64_t{row} * width_,
-                       coordinates_.data() + std::int64_t{slot} * most_ * width_,
+                       coordinates_.data() + std::int64_t{slot} * most_ * row_stride_,
                        remaining_.data() + std::int64_t{slot} * width_,
                        triangles_.data() + std::int64_t{slot} * most_ * most_,
                        projections_.data() + std::int64_t{slot} * most_};
@@ -159,7 +162,7 @@ class OmpCoder {
     T* const shares = pursuit.triangle + std::int64_t{step} * most_;
     T outside = norm;
     for (int k = 0; k < step; ++k) {
-      shares[k] = pursuit.coordinates[std::int64_t{k} * width_ + chosen];
+      shares[k] = pursuit.coordinates[std::int64_t{k} * row_stride_ + chosen];
       outside -= shares[k] * shares[k];
     }
     if (!(outside > dependent_[chosen])) return refer(pursuit);
@@ -191,12 +194,12 @@ class OmpCoder {
   template <Selection Rule>
   SRDFAST_INLINE Best<T> update(int step, const Pursuit<T>& pursuit) const {
     // Local copies: the compiler must take it that a store changes whatever a pointer leads to.
-    const int width = width_;
+    const int width = width_, row_stride = row_stride_;
     const T scale = pursuit.scale, projection = pursuit.projection;
     const T* const gram_row = gram_ + std::int64_t{pursuit.best.index} * width;
     const T* const shares = pursuit.triangle + std::int64_t{step} * most_;
     const T* const earlier_rows = pursuit.coordinates;
-    T* const row = pursuit.coordinates + std::int64_t{step} * width;
+    T* const row = pursuit.coordinates + std::int64_t{step} * row_stride;
     T* const correlations = pursuit.correlations;
     T* const remaining = pursuit.remaining;
     const T* const dependent = dependent_.data();
@@ -206,7 +209,7 @@ class OmpCoder {
 #pragma GCC unroll 4
       for (int way = 0; way < kWays; ++way) coordinates[way] = load(gram_row + a + way * kVectorLength<T>);
       for (int k = 0; k < step; ++k) {
-        const T* const earlier = earlier_rows + std::int64_t{k} * width + a;
+        const T* const earlier = earlier_rows + std::int64_t{k} * row_stride + a;
         const T share = shares[k];
 #pragma GCC unroll 4
         for (int way = 0; way < kWays; ++way)
@@ -281,7 +284,7 @@ class OmpCoder {
 
   OmpSettings<T> settings_;
   const GramTables<T>& tables_;
-  int width_, most_;  // no more atoms are chosen than there are
+  int width_, row_stride_, most_;  // no more atoms are chosen than there are
   std::int64_t dictionary_ = -1;
   const T* gram_ = nullptr;
   const T* signals_ = nullptr;
