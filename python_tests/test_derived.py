@@ -24,7 +24,7 @@ def get(derived, tensor, made, key=0):
         made.append([float(tensor.sum())])
         return made[-1]
 
-    return derived.of(key, lambda: [tensor], make)
+    return derived.of(key, [tensor], make)
 
 
 def test_it_is_made_once(counted):
@@ -49,6 +49,13 @@ def test_it_is_made_again_after_a_change(counted, change):
     change(tensor)
     assert get(derived, tensor, made) == [float(tensor.sum())]
     assert len(made) == 2
+
+
+def test_it_is_made_again_for_a_tensor_in_the_place_of_another(counted):
+    derived, tensor, made = counted
+    for _ in range(20):
+        get(derived, tensor.clone(), made)  # the one before is free, and its memory may be used again
+    assert len(made) == 20
 
 
 def test_another_key_is_another_thing(counted):

@@ -7,7 +7,7 @@ import torch
 
 from srdfast.errors import ModelFormatError
 from srdfast.files import load_tensors, save_tensors
-from srdfast.networks import ResNet, build, for_inference, load_network, save_network
+from srdfast.networks import ResNet, build, for_inference, load_network, save_network, tensors_of
 
 
 @pytest.fixture
@@ -104,3 +104,8 @@ def test_the_form_for_inference_gives_the_same_answers(depth, stem, side):
     assert not any(parameter.requires_grad for parameter in fast.parameters())
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, before[name]), "the network itself is left alone"
+
+
+def test_all_tensors_are_listed(net):
+    expected = {id(tensor) for tensor in [*net.parameters(), *net.buffers()]}
+    assert {id(tensor) for tensor in tensors_of(net)} == expected

@@ -271,6 +271,50 @@ def test_what_is_kept_between_calls_follows_the_atoms(images, coder):
 
 
 @torch.no_grad()
+def test_tensors_put_in_the_place_of_others_are_seen(images):
+    defence = purifier()
+    clusters = np.zeros(5, np.int64)
+    latents, clean = defence._latents(images), defence.purify(images, clusters=clusters)
+    weights = {name: 1.5 * tensor for name, tensor in defence.encoder.state_dict().items()}
+    defence.encoder.load_state_dict(weights, assign=True)
+    assigned = defence._latents(images)
+    assert np.abs(assigned - latents).max() > 1e-3
+    np.testing.assert_array_equal(assigned, fresh(defence)._latents(images))
+    defence.encoder.stem[0].weight = torch.nn.Parameter(-defence.encoder.stem[0].weight)
+    replaced = defence._latents(images)
+    assert np.abs(replaced - assigned).max() > 1e-3
+    np.testing.assert_array_equal(replaced, fresh(defence)._latents(images))
+    defence.synthesis = defence.synthesis.roll(1, dims=-1)
+    rolled = defence.purify(images, clusters=clusters)
+    assert not torch.equal(rolled, clean)
+    assert torch.equal(rolled, fresh(defence).purify(images, clusters=clusters))
+
+
+@torch.no_grad()
+def test_many_threads_see_a_change_at_once(images):
+    defence = purifier()
+    defence.purify(images)
+    defence.encoder.stem[0].weight.mul_(-1.5)
+    defence.synthesis.copy_(defence.synthesis.roll(1, dims=-1))
+    changed = fresh(defence).purify(images)
+    with ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(lambda _: defence.purify(images), range(24)):
+            assert torch.equal(answer, changed)
+
+
+@torch.no_grad()
+def test_copies_of_a_used_purifier_go_their_own_way(images):
+    defence = purifier()
+    latents = defence._latents(images)
+    for twin in (copy.deepcopy(defence), fresh(defence)):
+        np.testing.assert_array_equal(twin._latents(images), latents)
+        twin.encoder.stem[0].weight.mul_(-1.5)
+        assert np.abs(twin._latents(images) - latents).max() > 1e-3
+        np.testing.assert_array_equal(defence._latents(images), latents)
+    assert defence.state_dict().keys() == purifier().state_dict().keys()
+
+
+@torch.no_grad()
 def test_the_shipped_encoder_chooses_as_its_plain_form_does():
     from srdfast import pretrained
 

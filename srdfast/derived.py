@@ -13,8 +13,8 @@ Made = TypeVar("Made")
 @dataclass(frozen=True)
 class _Kept(Generic[Made]):
     key: Hashable
-    tensors: Sequence[Tensor]
-    state: list[tuple[int, int]]
+    tensors: Sequence[Tensor]  # held, so that no other tensor gets the id of one of them
+    state: list[tuple[int, int, int]]
     made: Made
 
 
@@ -24,24 +24,26 @@ class Derived(Generic[Made]):
     def __init__(self) -> None:
         self._kept: _Kept[Made] | None = None
 
-    def of(self, key: Hashable, tensors: Callable[[], Sequence[Tensor]], make: Callable[[], Made]) -> Made:
-        """What `make()` returned for this key, unless a tensor was moved or written to since.
+    def of(self, key: Hashable, tensors: Sequence[Tensor], make: Callable[[], Made]) -> Made:
+        """What `make()` returned for this key, unless a tensor was replaced, moved or written to since.
 
         Args:
             key: what else the result depends on.
-            tensors: returns the tensors it is made of; called when it is made.
+            tensors: what it is made of, as it is now.
             make: makes it.
         """
+        state = _state(tensors)
         kept = self._kept  # read once: another thread may replace it
-        if kept is None or kept.key != key or kept.state != _state(kept.tensors):
-            watched = tensors()
-            kept = self._kept = _Kept(key, watched, _state(watched), make())
+        if kept is None or kept.key != key or kept.state != state:
+            kept = self._kept = _Kept(key, tensors, state, make())
         return kept.made
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_kept": None}
 
 
-def _state(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Where each tensor lies and how often it was written to; those of inference mode do not count writes."""
-    return [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
+def _state(tensors: Sequence[Tensor]) -> list[tuple[int, int, int]]:
+    """Which tensor it is, where it lies and how often it was written to; inference mode counts no writes."""
+    return [
+        (id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors
+    ]

@@ -131,6 +131,18 @@ def for_inference(net: ResNet) -> ResNet:
     return fast.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def tensors_of(module: nn.Module) -> list[torch.Tensor]:
+    """Parameters and buffers of a module; `parameters()` itself is slow beside the latents of one image."""
+    found: list[torch.Tensor] = []
+    waiting = [module]
+    while waiting:
+        part = waiting.pop()
+        found += [tensor for tensor in part._parameters.values() if tensor is not None]
+        found += [tensor for tensor in part._buffers.values() if tensor is not None]
+        waiting += [child for child in part._modules.values() if child is not None]
+    return found
+
+
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:
     """Puts the normalisation of a module into the convolution before it."""
     conv, batch_norm = module.get_submodule(convolution), module.get_submodule(norm)

@@ -20,7 +20,7 @@ from .codes import LISTA, LassoCodes, OMPCodes
 from .derived import Derived
 from .errors import DeviceError, ModelFormatError
 from .files import load_tensors, save_tensors
-from .networks import ResNet, for_inference, network_arrays, network_from
+from .networks import ResNet, for_inference, network_arrays, network_from, tensors_of
 from .pretrained import path as pretrained_path
 
 FORMAT = "srdfast-purifier"
@@ -235,9 +235,7 @@ class Purifier(nn.Module):
         if size is not None and tuple(seen.shape[2:]) != (size, size):
             seen = functional.interpolate(seen, (size, size), mode="bilinear", antialias=True)
         encoder = self._fast_encoder.of(
-            self.encoder,
-            lambda: [*self.encoder.parameters(), *self.encoder.buffers()],
-            lambda: for_inference(self.encoder),
+            self.encoder, tensors_of(self.encoder), lambda: for_inference(self.encoder)
         )
         seen = seen.contiguous(memory_format=torch.channels_last)
         return (
@@ -286,7 +284,7 @@ class Purifier(nn.Module):
             synthesis, _, analysis, thresholds = self._dictionaries(dtype)
             return coding.prepare(synthesis, analysis, thresholds)
 
-        return self._prepared.of(dtype, lambda: parts, make)
+        return self._prepared.of(dtype, parts, make)
 
     def _dictionaries(self, dtype: torch.dtype) -> tuple[Tensor, Any, Tensor | None, Tensor | None]:
         """Synthesis atoms, coder, and for LISTA analysis atoms and thresholds."""
