@@ -6,7 +6,9 @@
 #include "bindings/ops.hpp"
 #include "bindings/tensor_arg.hpp"
 #include "core/cpu_level.hpp"
+#include "core/errors.hpp"
 #include "core/parallel.hpp"
+#include "cuda/runtime.hpp"
 
 namespace {
 
@@ -21,6 +23,27 @@ void translate(std::exception_ptr error) {
   }
 }
 
+py::dict cuda_info() {
+  const srdfast::cuda::RuntimeInfo info = srdfast::cuda::runtime_info();
+  py::list devices;
+  for (const auto& device : info.devices) {
+    py::dict entry;
+    entry["name"] = device.name;
+    entry["capability"] = device.capability;
+    entry["multiprocessors"] = device.multiprocessors;
+    entry["memory"] = device.memory;
+    devices.append(entry);
+  }
+  py::dict result;
+  result["built"] = info.built;
+  result["toolkit"] = info.toolkit;
+  result["architectures"] = info.architectures;
+  result["driver"] = info.driver;
+  result["why_none"] = info.why_none;
+  result["devices"] = devices;
+  return result;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -30,6 +53,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("get_num_threads", &srdfast::num_threads);
   module.def("cpu_level", [] { return srdfast::cpu_level(); });
   module.def("available_cpu_levels", &srdfast::available_cpu_levels);
+  module.def("cuda_info", &cuda_info);
   module.attr("compiler") = SRDFAST_COMPILER;
   module.attr("version") = SRDFAST_VERSION;
   srdfast::bind_ops(module);

@@ -6,20 +6,16 @@
 
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <type_traits>
 
 #include "bindings/dlpack_abi.hpp"
+#include "core/errors.hpp"
 #include "core/view.hpp"
 
 namespace srdfast {
 
 namespace py = pybind11;
-
-struct DeviceError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 // Raises ValueError "name: expected ..., got ...".
 [[noreturn]] void expected(const std::string& name, const std::string& wanted, const std::string& got);

@@ -15,7 +15,11 @@
 #define SRDFAST_VECTOR_BYTES 16
 #endif
 
+#if defined(__CUDACC__)
+#define SRDFAST_INLINE __host__ __device__ __forceinline__
+#else
 #define SRDFAST_INLINE inline __attribute__((always_inline))
+#endif
 #define SRDFAST_RESTRICT __restrict__
 
 #define SRDFAST_STRINGIFY_(text) #text

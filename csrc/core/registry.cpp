@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "core/cpu_level.hpp"
+#include "core/errors.hpp"
 
 namespace srdfast {
 namespace {
@@ -34,6 +35,18 @@ AnyKernel find_kernel(const char* name, const char* dtype) {
   const auto found = kernels().find(key);
   if (found == kernels().end()) throw std::logic_error("not in this build: " + text(key));
   return found->second;
+}
+
+AnyKernel find_cuda_kernel(const char* name, const char* dtype, const char* part) {
+  const auto found = kernels().find(Key{name, dtype, part});
+  if (found != kernels().end()) return found->second;
+  const std::string operation = std::string(name) + " for " + dtype;
+#if SRDFAST_HAS_CUDA
+  throw DeviceError("no CUDA kernel of " + operation + "; GPUs compute in float32, the CPU in float64 too");
+#else
+  throw DeviceError("no CUDA kernel of " + operation +
+                    ": this build of srdfast has none; move the arrays to the CPU");
+#endif
 }
 
 }  // namespace srdfast

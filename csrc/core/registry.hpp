@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operators find their kernel here: one function per (problem type, CPU level).
+// Operators find their kernel here: one function per (problem type, CPU level), and one pair of functions per
+// problem type for CUDA.
 //
 // A problem is a plain struct with the arrays and settings of one call; its static member `name` names the
-// operator and `dtype` the element type. A kernel is `void(const Problem&)`.
+// operator and `dtype` the element type. A CPU kernel is `void(const Problem&)`.
 #pragma once
+
+#include <cstdint>
 
 #include "core/level.hpp"
 
@@ -45,6 +48,45 @@ template <class Problem>
 void run_kernel(const Problem& problem) {
   static const auto kernel = reinterpret_cast<Kernel<Problem>>(find_kernel(Problem::name, Problem::dtype));
   kernel(problem);
+}
+
+// Where a CUDA kernel runs, and the device memory that it may write to besides its results.
+struct CudaCall {
+  int device;
+  void* stream;     // a cudaStream_t; null is the legacy default stream
+  void* workspace;  // as many bytes as `cuda_workspace` says
+};
+
+template <class Problem>
+using CudaWorkspace = std::int64_t (*)(const Problem&);
+
+template <class Problem>
+using CudaKernel = void (*)(const Problem&, const CudaCall&);
+
+// Throws DeviceError when this build has no CUDA kernel for the problem.
+AnyKernel find_cuda_kernel(const char* name, const char* dtype, const char* part);
+
+template <class Problem>
+struct CudaRegistration {
+  CudaRegistration(CudaWorkspace<Problem> workspace, CudaKernel<Problem> kernel) {
+    register_kernel(Problem::name, Problem::dtype, "cuda workspace", reinterpret_cast<AnyKernel>(workspace));
+    register_kernel(Problem::name, Problem::dtype, "cuda", reinterpret_cast<AnyKernel>(kernel));
+  }
+};
+
+// Bytes of device memory that `run_cuda_kernel` needs for this problem. Needs no device.
+template <class Problem>
+std::int64_t cuda_workspace(const Problem& problem) {
+  const AnyKernel found = find_cuda_kernel(Problem::name, Problem::dtype, "cuda workspace");
+  return reinterpret_cast<CudaWorkspace<Problem>>(found)(problem);
+}
+
+// Puts the problem's kernels, all of whose arrays lie on call.device, on the stream. Neither allocates nor
+// waits.
+template <class Problem>
+void run_cuda_kernel(const Problem& problem, const CudaCall& call) {
+  const AnyKernel found = find_cuda_kernel(Problem::name, Problem::dtype, "cuda");
+  reinterpret_cast<CudaKernel<Problem>>(found)(problem, call);
 }
 
 }  // namespace srdfast

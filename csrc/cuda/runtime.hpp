@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the CUDA runtime says of this machine. A build without CUDA answers as well.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace srdfast::cuda {
+
+struct DeviceInfo {
+  std::string name;
+  std::string capability;  // "9.0"
+  int multiprocessors;
+  std::int64_t memory;  // bytes
+};
+
+struct RuntimeInfo {
+  bool built;                     // this build has CUDA kernels
+  std::string toolkit;            // the CUDA version they were compiled with: "13.0"
+  std::string architectures;      // what they were compiled for: "75-real;90a-real;120"
+  std::string driver;             // the newest CUDA version that the driver runs; empty without a driver
+  std::string why_none;           // why there is no device, in words; empty where there is one
+  std::vector<DeviceInfo> devices;
+};
+
+RuntimeInfo runtime_info();
+
+}  // namespace srdfast::cuda
