@@ -17,7 +17,9 @@
 
 #if defined(__CUDACC__)
 #define SRDFAST_INLINE __host__ __device__ __forceinline__
+#define SRDFAST_UNROLL _Pragma("unroll")
 #else
+#define SRDFAST_UNROLL
 #define SRDFAST_INLINE inline __attribute__((always_inline))
 #endif
 #define SRDFAST_RESTRICT __restrict__

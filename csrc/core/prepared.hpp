@@ -12,4 +12,10 @@ struct Prepared {
   virtual ~Prepared();  // defined where no instruction of a CPU level can reach it
 };
 
+// Tables in the memory of a CUDA device, which whoever had them made keeps.
+struct CudaTables final : Prepared {
+  explicit CudaTables(const void* data) : data(data) {}
+  const void* data;
+};
+
 }  // namespace srdfast

@@ -42,6 +42,21 @@ SRDFAST_INLINE void add_atom(int features, T value, const T* SRDFAST_RESTRICT at
   for (int f = 0; f < features; ++f) out[f] += value * atom[f];
 }
 
+// A matrix [features, atoms], packed: gradient = D residual by panels of atoms.
+template <class T>
+struct TransposedPanels {
+  const T* panels;
+
+  template <class Team>
+  SRDFAST_INLINE void correlate(const Team& team, int features, int atoms, const T* residual, T* gradient) const {
+    const T* const first = panels;
+    team.for_each(panel_count<T>(atoms), [=](int p) {
+      product_panel<1>(features, residual, features, first + std::int64_t{p} * features * kPanel<T>,
+                       gradient + p * kPanel<T>, 0);
+    });
+  }
+};
+
 // What pursuit and lasso need of the dictionaries [dictionaries, atoms, features].
 template <class T>
 class GramTables final : public Prepared {
@@ -78,7 +93,7 @@ class GramTables final : public Prepared {
   const T* gram(std::int64_t d) const { return grams_.data() + d * atoms * width; }
 
   // The matrix [features, atoms], packed.
-  const T* transposed(std::int64_t d) const { return transposes_[d]; }
+  TransposedPanels<T> transposed(std::int64_t d) const { return {transposes_[d]}; }
 
   // correlations [count, width] = signals [count, features] * transposed dictionary, zero beyond the atoms.
   SRDFAST_INLINE void correlate(std::int64_t d, int count, const T* signals, T* correlations) const {

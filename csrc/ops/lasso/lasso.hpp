@@ -13,7 +13,7 @@
 #include "core/team.hpp"
 #include "core/view.hpp"
 #include "math/gap.hpp"
-#include "math/product.hpp"
+#include "math/root.hpp"
 #include "math/rounding.hpp"
 #include "math/shrink.hpp"
 
@@ -44,20 +44,21 @@ struct LassoProblem {
 
 inline namespace SRDFAST_LEVEL {
 
-// One signal in one dictionary.
-template <class T>
+// One signal in one dictionary. `transposed.correlate(team, features, atoms, residual, gradient)` writes gradient
+// [atoms] = D residual, in the way that the device has its dictionary for.
+template <class T, class Transposed>
 struct LassoInput {
   int atoms, features, width;
   const T* signal;      // [features]
   const T* dictionary;  // [atoms, features]
-  const T* transposed;  // the matrix [features, atoms], packed
-  const T* gram;        // [atoms, width]
+  Transposed transposed;
+  const T* gram;  // [atoms, width]
 };
 
 // One pass of coordinate descent over all atoms, or over the support only.
 // Returns the largest move, in units of the reconstruction: max_a |delta_a| |d_a|.
-template <class Team, class T>
-SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T>& in, T penalty, bool support_only,
+template <class Team, class T, class Transposed>
+SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T, Transposed>& in, T penalty, bool support_only,
                              T* gradient, T* codes) {
   T largest = 0;
   for (int a = 0; a < in.atoms; ++a) {
@@ -72,7 +73,7 @@ SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T>& in, T penalt
     team.for_each(in.atoms, [=](int b) { gradient[b] -= delta * row[b]; });
     team.once([=] { codes[a] = updated; });
     team.sync();
-    const T move = absolute(delta) * __builtin_sqrt(row[a]);
+    const T move = absolute(delta) * root(row[a]);
     largest = move > largest ? move : largest;
   }
   return largest;
@@ -80,8 +81,8 @@ SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T>& in, T penalt
 
 // residual [features] = x - zD and gradient [width] = D residual, from the signal itself; returns
 // |residual|^2.
-template <class Team, class T>
-SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const T* codes, T* residual,
+template <class Team, class T, class Transposed>
+SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T, Transposed>& in, const T* codes, T* residual,
                                T* gradient) {
   team.for_each(in.features, [=](int f) { residual[f] = in.signal[f]; });
   for (int a = 0; a < in.atoms; ++a) {
@@ -91,11 +92,7 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const 
     team.for_each(in.features, [=](int f) { residual[f] -= code * atom[f]; });
   }
   team.sync();  // every lane has left the sweep, which reads the gradient
-  team.for_each(panel_count<T>(in.atoms), [=](int p) {
-    product_panel<1>(in.features, residual, in.features,
-                     in.transposed + static_cast<std::int64_t>(p) * in.features * kPanel<T>,
-                     gradient + p * kPanel<T>, 0);
-  });
+  in.transposed.correlate(team, in.features, in.atoms, residual, gradient);
   team.sync();
   return team.template sum<T>(in.features, [=](int f) { return residual[f] * residual[f]; });
 }
@@ -103,18 +100,18 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const 
 // Solves for one signal from codes = 0 and returns the duality gap reached.
 //   gradient [width] = D x on entry; residual [features] and gradient are overwritten; codes [atoms] is the
 //   answer.
-template <class Team, class T>
-SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings, const LassoInput<T>& in,
+template <class Team, class T, class Transposed>
+SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings, const LassoInput<T, Transposed>& in,
                              T* gradient, T* residual, T* codes) {
   const T energy = team.template sum<T>(in.features, [=](int f) { return in.signal[f] * in.signal[f]; });
   const T target = settings.gap_tolerance * energy / 2;
-  const T still = kEpsilon<T> * __builtin_sqrt(energy);  // a smaller move is rounding
+  const T still = kEpsilon<T> * root(energy);  // a smaller move is rounding
   team.for_each(in.atoms, [=](int a) { codes[a] = 0; });
   team.sync();
 
   T gap = duality_gap(team, in.atoms, gradient, codes, energy, settings.penalty);
   int sweeps = 0;
-  T settled = T(0.1) * __builtin_sqrt(energy);  // a round on the support ends when moves are below this
+  T settled = T(0.1) * root(energy);  // a round on the support ends when moves are below this
   while (gap > target && sweeps < settings.max_sweeps) {
     const T first = lasso_sweep(team, in, settings.penalty, false, gradient, codes);
     ++sweeps;

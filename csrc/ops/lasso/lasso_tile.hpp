@@ -72,7 +72,7 @@ class LassoCoder {
 
   // Coordinate descent, the reference.
   void descend(int row, const T* signal) {
-    const LassoInput<T> in{tables_.atoms,
+    const LassoInput<T, TransposedPanels<T>> in{tables_.atoms,
                            tables_.features,
                            width_,
                            signal,

@@ -18,6 +18,7 @@
 #include "core/registry.hpp"
 #include "core/team.hpp"
 #include "core/view.hpp"
+#include "math/root.hpp"
 #include "math/rounding.hpp"
 #include "math/shrink.hpp"
 
@@ -94,7 +95,7 @@ SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, i
     if (!(best.value > 0) || correlation * correlation <= kNoise<T> * kNoise<T> * energy * norm(chosen))
       break;
 
-    const T length = __builtin_sqrt(remaining[chosen]);
+    const T length = root(remaining[chosen]);
     const T projection = correlation / length;
     const T* gram_row = gram + static_cast<long>(chosen) * width;
     T* const coordinates = work.coordinates + static_cast<long>(count) * atoms;

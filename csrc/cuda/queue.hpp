@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// The queue of device/queue.hpp on a GPU: launches on the caller's stream, in the caller's memory.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <string>
+
+#include "core/registry.hpp"
+#include "cuda/block.hpp"
+#include "cuda/check.hpp"
+#include "device/queue.hpp"
+
+namespace srdfast::cuda {
+
+template <class Body>
+__global__ void __launch_bounds__(Body::kThreads) run_body(const __grid_constant__ typename Body::Arguments arguments) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  Body::run(Block{}, arguments, shared);
+}
+
+// Makes a device the current one for a scope.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device) {
+    check(cudaGetDevice(&before_), "cudaGetDevice");
+    check(cudaSetDevice(device), "cudaSetDevice");
+  }
+  ~DeviceGuard() { cudaSetDevice(before_); }
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+class Queue {
+ public:
+  explicit Queue(const CudaCall& call)
+      : guard_(call.device), stream_(static_cast<cudaStream_t>(call.stream)), next_(static_cast<char*>(call.workspace)) {
+    check(cudaDeviceGetAttribute(&shared_limit_, cudaDevAttrMaxSharedMemoryPerBlockOptin, call.device),
+          "cudaDeviceGetAttribute");
+  }
+
+  template <class T>
+  T* take(std::int64_t count) {
+    T* const taken = reinterpret_cast<T*>(next_);
+    next_ += aligned_bytes(count * static_cast<std::int64_t>(sizeof(T)));
+    return taken;
+  }
+
+  template <class Body>
+  void launch(std::int64_t blocks, const typename Body::Arguments& arguments) {
+    if (blocks == 0) return;
+    if (blocks > 0x7fffffff) throw DeviceError("more work than one call can launch: split the batch");
+    const std::int64_t bytes = Body::shared_bytes(arguments);
+    if (bytes > shared_limit_) {
+      throw DeviceError("these dictionaries need " + std::to_string(bytes) +
+                        " bytes of shared memory a block, this GPU has " + std::to_string(shared_limit_) +
+                        "; use fewer atoms or features");
+    }
+    constexpr int kWithoutAsking = 48 << 10;
+    if (bytes > kWithoutAsking) {
+      check(cudaFuncSetAttribute(run_body<Body>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+            "cudaFuncSetAttribute");
+    }
+    run_body<Body><<<static_cast<unsigned>(blocks), Body::kThreads, static_cast<std::size_t>(bytes), stream_>>>(arguments);
+    check(cudaGetLastError(), "kernel launch");
+  }
+
+  std::int64_t shared_limit() const { return shared_limit_; }
+
+ private:
+  DeviceGuard guard_;
+  cudaStream_t stream_;
+  char* next_;
+  int shared_limit_ = 0;
+};
+
+// Registers sequence(queue, problem), an operator's work on a device.
+template <class Problem, class Sequence>
+CudaRegistration<Problem> register_sequence(Sequence) {
+  return {[](const Problem& problem) {
+            PlacingQueue queue;
+            Sequence{}(queue, problem);
+            return queue.bytes();
+          },
+          [](const Problem& problem, const CudaCall& call) {
+            Queue queue(call);
+            Sequence{}(queue, problem);
+          }};
+}
+
+}  // namespace srdfast::cuda

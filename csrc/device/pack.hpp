@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Orders matrices for device/fragments.hpp.
+#pragma once
+
+#include <cstdint>
+
+#include "device/fragments.hpp"
+#include "device/queue.hpp"
+
+namespace srdfast {
+inline namespace SRDFAST_LEVEL {
+
+// Element (inner, column) of matrix m is source[m * matrix_stride + inner * inner_stride + column * column_stride].
+struct PackBody {
+  static constexpr int kThreads = 256;
+
+  struct Arguments {
+    const float* source;
+    std::int64_t matrix_stride, inner_stride, column_stride;
+    PackedShape shape;
+    std::int64_t matrices;
+    float* packed;  // [matrices, shape.size()]
+  };
+
+  static std::int64_t shared_bytes(const Arguments&) { return 0; }
+
+  template <class Block>
+  SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
+    const std::int64_t count = args.matrices * args.shape.size();
+    const std::int64_t step = std::int64_t{block.blocks()} * block.threads();
+    for (std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread(); i < count; i += step) {
+      args.packed[i] = element(args, i / args.shape.size(), i % args.shape.size());
+    }
+  }
+
+ private:
+  SRDFAST_INLINE static float element(const Arguments& args, std::int64_t matrix, std::int64_t place) {
+    const int within = static_cast<int>(place % 4), lane = static_cast<int>(place / 4 % kWarp);
+    const int tile = static_cast<int>(place / (4 * kWarp) % kColumnTiles);
+    const std::int64_t panel = place / (kGroup * kChunk);
+    const int chunk = static_cast<int>(panel % args.shape.chunks());
+    const int group = static_cast<int>(panel / args.shape.chunks());
+    const int inner = chunk * kChunk + 4 * (lane % 4) + within;
+    const int column = group * kGroup + tile * kColumnTile + lane / 4;
+    if (inner >= args.shape.inner || column >= args.shape.columns) return 0;
+    return args.source[matrix * args.matrix_stride + inner * args.inner_stride + column * args.column_stride];
+  }
+};
+
+// The blocks of a body whose threads take one item each.
+SRDFAST_INLINE std::int64_t blocks_for(std::int64_t items, int threads) { return (items + threads - 1) / threads; }
+
+// Packs `matrices` matrices [inner, columns]; see PackBody for the strides.
+template <class Queue>
+float* packed_matrices(Queue& queue, const float* source, std::int64_t matrix_stride, std::int64_t inner_stride,
+                       std::int64_t column_stride, PackedShape shape, std::int64_t matrices) {
+  const std::int64_t count = matrices * shape.size();
+  float* const packed = queue.template take<float>(count);
+  queue.template launch<PackBody>(blocks_for(count, PackBody::kThreads),
+                                  {source, matrix_stride, inner_stride, column_stride, shape, matrices, packed});
+  return packed;
+}
+
+}  // namespace SRDFAST_LEVEL
+}  // namespace srdfast

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the coders need of dictionaries, on the device. The sequences that make tables also find them again, in
+// memory where they were made before.
+#pragma once
+
+#include <cstdint>
+
+#include "core/prepared.hpp"
+#include "core/view.hpp"
+#include "device/matrix_product.hpp"
+#include "device/pack.hpp"
+
+namespace srdfast {
+inline namespace SRDFAST_LEVEL {
+
+// For pursuit and lasso.
+struct DeviceGrams {
+  int atoms, features;
+  const float* dictionary;  // [dictionaries, atoms, features]
+  const float* transposed;  // matrices [features, atoms], packed
+  const float* gram;        // [dictionaries, atoms, atoms]
+
+  SRDFAST_INLINE PackedShape shape() const { return {features, atoms}; }
+  SRDFAST_INLINE const float* dictionary_at(std::int64_t d) const {
+    return dictionary + d * atoms * features;
+  }
+  SRDFAST_INLINE const float* transposed_at(std::int64_t d) const { return transposed + d * shape().size(); }
+  SRDFAST_INLINE const float* gram_at(std::int64_t d) const { return gram + d * atoms * atoms; }
+};
+
+// For LISTA.
+struct DeviceLista {
+  int atoms, features;
+  const float* to_atoms;     // E^T [features, atoms], packed
+  const float* to_features;  // D [atoms, features], packed
+  const float* thresholds;   // [dictionaries, atoms]
+
+  SRDFAST_INLINE PackedShape atoms_shape() const { return {features, atoms}; }
+  SRDFAST_INLINE PackedShape features_shape() const { return {atoms, features}; }
+};
+
+struct AtomsOf {
+  const float* dictionary;
+  std::int64_t size;
+  int features;
+
+  SRDFAST_INLINE float operator()(std::int64_t batch, std::int64_t row, int k) const {
+    return dictionary[batch * size + row * features + k];
+  }
+};
+
+struct GramInto {
+  float* gram;
+  int atoms;
+
+  SRDFAST_INLINE void operator()(std::int64_t batch, std::int64_t row, int column, float value) const {
+    gram[(batch * atoms + row) * atoms + column] = value;
+  }
+};
+
+// A matrix [features, atoms] of each dictionary [atoms, features], packed.
+template <class Queue>
+float* packed_transposes(Queue& queue, const View<const float, 3>& dictionary) {
+  const int atoms = static_cast<int>(dictionary.extent(1)), features = static_cast<int>(dictionary.extent(2));
+  return packed_matrices(queue, dictionary.data, dictionary.slice_size(), 1, features, {features, atoms},
+                         dictionary.extent(0));
+}
+
+template <class Queue>
+DeviceGrams device_grams(Queue& queue, const View<const float, 3>& dictionary) {
+  const int atoms = static_cast<int>(dictionary.extent(1)), features = static_cast<int>(dictionary.extent(2));
+  float* const transposed = packed_transposes(queue, dictionary);
+  float* const gram = queue.template take<float>(dictionary.extent(0) * atoms * atoms);
+  const PackedShape shape{features, atoms};
+  matrix_product(queue, AtomsOf{dictionary.data, dictionary.slice_size(), features}, transposed, shape.size(), shape,
+                 dictionary.extent(0), atoms, GramInto{gram, atoms});
+  return {atoms, features, dictionary.data, transposed, gram};
+}
+
+template <class Queue>
+DeviceLista device_lista(Queue& queue, const View<const float, 3>& analysis, const View<const float, 2>& thresholds,
+                         const View<const float, 3>& synthesis) {
+  const int atoms = static_cast<int>(synthesis.extent(1)), features = static_cast<int>(synthesis.extent(2));
+  const float* const to_atoms = packed_transposes(queue, analysis);
+  const float* const to_features = packed_matrices(queue, synthesis.data, synthesis.slice_size(), features, 1,
+                                                   {atoms, features}, synthesis.extent(0));
+  return {atoms, features, to_atoms, to_features, thresholds.data};
+}
+
+// make(queue), or where it put its results when it ran before.
+template <class Queue, class Make>
+auto made_or_found(Queue& queue, const Prepared* prepared, const Make& make) {
+  if (prepared == nullptr) return make(queue);
+  PlacingQueue found(static_cast<const CudaTables&>(*prepared).data);
+  return make(found);
+}
+
+}  // namespace SRDFAST_LEVEL
+}  // namespace srdfast

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Patches on a device: a thread a number.
+#pragma once
+
+#include "device/pack.hpp"
+#include "device/queue.hpp"
+#include "ops/patches/patches.hpp"
+
+namespace srdfast {
+inline namespace SRDFAST_LEVEL {
+
+// Where one feature of one patch lies in its image [channels, height, width].
+SRDFAST_INLINE std::int64_t pixel_of(const PatchGrid& grid, std::int64_t patch, int feature) {
+  const int size = grid.patch(), columns = grid.columns.count();
+  const int x = feature % size, y = feature / size % size, channel = feature / (size * size);
+  const int row = grid.rows.position(static_cast<int>(patch / columns)) + y;
+  const int column = grid.columns.position(static_cast<int>(patch % columns)) + x;
+  return channel * grid.plane() + std::int64_t{row} * grid.columns.length + column;
+}
+
+SRDFAST_INLINE std::int64_t patch_count(const PatchGrid& grid) {
+  return std::int64_t{grid.rows.count()} * grid.columns.count();
+}
+
+struct PatchesArguments {
+  const float* from;
+  float* to;
+  PatchGrid grid;
+  std::int64_t batch;  // images
+};
+
+// from [batch, channels, height, width] -> to [batch, patches, features]
+struct ExtractBody {
+  static constexpr int kThreads = 256;
+  using Arguments = PatchesArguments;
+  static std::int64_t shared_bytes(const Arguments&) { return 0; }
+
+  template <class Block>
+  SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
+    const std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread();
+    const std::int64_t patches = patch_count(args.grid), features = args.grid.features();
+    if (i >= args.batch * patches * features) return;
+    const std::int64_t image = i / (patches * features), patch = i / features % patches;
+    args.to[i] = args.from[image * args.grid.channels * args.grid.plane() +
+                           pixel_of(args.grid, patch, static_cast<int>(i % features))];
+  }
+};
+
+// from [batch, patches, features] -> to [batch, channels, height, width], the mean over the patches at each pixel,
+// added up in the order of the CPU: along a row of patches, then from row to row.
+struct AverageBody {
+  static constexpr int kThreads = 256;
+  using Arguments = PatchesArguments;
+  static std::int64_t shared_bytes(const Arguments&) { return 0; }
+
+  template <class Block>
+  SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
+    const std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread();
+    const PatchGrid& grid = args.grid;
+    const std::int64_t size = grid.channels * grid.plane();
+    if (i >= args.batch * size) return;
+    const int x = static_cast<int>(i % grid.columns.length);
+    const int y = static_cast<int>(i / grid.columns.length % grid.rows.length);
+    const int channel = static_cast<int>(i % size / grid.plane()), width = grid.patch();
+    const float* const patches = args.from + i / size * patch_count(grid) * grid.features();
+    float total = 0;
+    int rows = 0, columns = 0;
+    for (int r = grid.rows.first_reaching(y); covers(grid.rows, r, y); ++r, ++rows) {
+      float strip = 0;
+      columns = 0;
+      for (int c = grid.columns.first_reaching(x); covers(grid.columns, c, x); ++c, ++columns) {
+        const int feature = (channel * width + y - grid.rows.position(r)) * width + x - grid.columns.position(c);
+        strip += patches[(std::int64_t{r} * grid.columns.count() + c) * grid.features() + feature];
+      }
+      total += strip;
+    }
+    args.to[i] = total * ((1 / static_cast<float>(rows)) * (1 / static_cast<float>(columns)));
+  }
+
+ private:
+  // For a patch not before the first that reaches the pixel.
+  SRDFAST_INLINE static bool covers(const PatchAxis& axis, int patch, int pixel) {
+    return patch < axis.count() && axis.position(patch) <= pixel;
+  }
+};
+
+template <class Queue>
+void extract_device(Queue& queue, const ExtractProblem<float>& problem) {
+  const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
+  queue.template launch<ExtractBody>(blocks_for(problem.patches.size(), ExtractBody::kThreads),
+                                     {problem.images.data, problem.patches.data, grid, problem.images.extent(0)});
+}
+
+template <class Queue>
+void average_device(Queue& queue, const AverageProblem<float>& problem) {
+  const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
+  queue.template launch<AverageBody>(blocks_for(problem.images.size(), AverageBody::kThreads),
+                                     {problem.patches.data, problem.images.data, grid, problem.images.extent(0)});
+}
+
+}  // namespace SRDFAST_LEVEL
+}  // namespace srdfast

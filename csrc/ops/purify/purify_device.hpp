@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fused purification on a device. A block cuts a tile of patches of one image into shared memory, codes it and
+// leaves the rebuilt patches; a second pass averages them. Images go through in groups whose patches stay in the
+// second-level cache.
+#pragma once
+
+#include "device/code_batch.hpp"
+#include "ops/lasso/lasso_device.hpp"
+#include "ops/lista/lista_device.hpp"
+#include "ops/omp/omp_device.hpp"
+#include "ops/patches/patches_device.hpp"
+#include "ops/purify/purify.hpp"
+
+namespace srdfast {
+inline namespace SRDFAST_LEVEL {
+
+constexpr std::int64_t kPatchBytes = std::int64_t{32} << 20;  // of the patches of a group, where an image has fewer
+
+template <template <int, class> class Coder, int kRows>
+struct RebuildBody {
+  static constexpr int kThreads = CodeBody<Coder, kRows>::kThreads;
+  using CoderArguments = typename CodeBody<Coder, kRows>::Of::Arguments;
+
+  struct Arguments {
+    const float* images;        // [batch, channels, height, width]
+    const std::int64_t* index;  // [batch], or null
+    std::int64_t dictionaries, batch;
+    PatchGrid grid;
+    CoderArguments coder;
+    float* patches;  // [batch, patches, features]
+  };
+
+  static std::int64_t shared_bytes(const Arguments& args) {
+    return CodeBody<Coder, kRows>::shared_bytes(args.coder);
+  }
+  SRDFAST_INLINE static std::int64_t tiles(const PatchGrid& grid) { return (patch_count(grid) + kRows - 1) / kRows; }
+
+  template <class Block>
+  SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void* shared) {
+    const int features = args.coder.features(), stride = row_stride(features);
+    SharedMemory memory(shared);
+    float* const rows = memory.take<float>(kRows * stride);
+    Coder<kRows, Block> coder(block, args.coder, memory);
+    for (std::int64_t number = block.index(); number < args.batch * tiles(args.grid); number += block.blocks()) {
+      const std::int64_t image = number / tiles(args.grid), first = number % tiles(args.grid) * kRows;
+      const std::int64_t left = patch_count(args.grid) - first;
+      const int count = static_cast<int>(left < kRows ? left : kRows);
+      const float* const pixels = args.images + image * args.grid.channels * args.grid.plane();
+      block.sync();  // the rows of the tile before have been read
+      load_rows<kRows>(block, count, features, rows, stride,
+                       [&](int r, int f) { return pixels[pixel_of(args.grid, first + r, f)]; });
+      block.sync();
+      coder.code(dictionary_of(args.index, image, args.dictionaries), count, rows, stride);
+      float* const out = args.patches + (image * patch_count(args.grid) + first) * features;
+      coder.reconstruct(count, [&](int row, int f, float value) { out[std::int64_t{row} * features + f] = value; });
+    }
+  }
+};
+
+template <template <int, class> class Coder, class Queue, class Problem, class CoderArguments>
+void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& coder, std::int64_t most_blocks = 0) {
+  const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
+  const std::int64_t batch = problem.images.extent(0), size = problem.images.slice_size();
+  const std::int64_t image_patches = patch_count(grid) * grid.features();
+  const std::int64_t fitting = kPatchBytes / (image_patches * static_cast<std::int64_t>(sizeof(float)));
+  const std::int64_t together = fitting < 1 ? 1 : fitting < batch ? fitting : batch;
+  float* const patches = queue.template take<float>(together * image_patches);
+  for (std::int64_t first = 0; first < batch; first += together) {
+    const std::int64_t count = batch - first < together ? batch - first : together;
+    const float* const images = problem.images.data + first * size;
+    const std::int64_t* const index = problem.index.data == nullptr ? nullptr : problem.index.data + first;
+    with_rows(
+        queue, [&](auto rows) { return CodeBody<Coder, decltype(rows)::value>::shared_bytes(coder); },
+        [&](auto rows) {
+          using Body = RebuildBody<Coder, decltype(rows)::value>;
+          const std::int64_t wanted = count * Body::tiles(grid);
+          const std::int64_t blocks = most_blocks != 0 && most_blocks < wanted ? most_blocks : wanted;
+          queue.template launch<Body>(blocks, {images, index, problem.dictionary.extent(0), count, grid, coder, patches});
+        });
+    queue.template launch<AverageBody>(blocks_for(count * size, AverageBody::kThreads),
+                                       {patches, problem.purified.data + first * size, grid, count});
+  }
+}
+
+template <class Queue>
+void purify_device(Queue& queue, const PurifyProblem<float, OmpCoding<float>>& problem) {
+  const DeviceGrams tables = made_or_found(
+      queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
+  rebuild_images<OmpDeviceCoder>(queue, problem, omp_arguments(queue, problem.coding.settings, tables), kOmpBlocks);
+}
+
+template <class Queue>
+void purify_device(Queue& queue, const PurifyProblem<float, LassoCoding<float>>& problem) {
+  const DeviceGrams tables = made_or_found(
+      queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
+  rebuild_images<LassoDeviceCoder>(queue, problem, LassoDeviceArguments{tables, problem.coding.settings});
+}
+
+template <class Queue>
+void purify_device(Queue& queue, const PurifyProblem<float, ListaCoding<float>>& problem) {
+  const DeviceLista tables = made_or_found(queue, problem.prepared, [&](auto& place) {
+    return device_lista(place, problem.coding.analysis, problem.coding.thresholds, problem.dictionary);
+  });
+  rebuild_images<ListaDeviceCoder>(queue, problem, ListaDeviceArguments{tables, problem.coding.steps});
+}
+
+}  // namespace SRDFAST_LEVEL
+}  // namespace srdfast

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every operator's work on a device, run on threads of the CPU, against the operator's CPU kernel.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ops/patches/patches_device.hpp"
+#include "ops/prepare/prepare_device.hpp"
+#include "ops/purify/purify_device.hpp"
+#include "ops/split/split_device.hpp"
+#include "tests/host_queue.hpp"
+
+namespace {
+
+using namespace srdfast;
+
+int failures = 0, checks = 0;
+
+void check(bool holds, const std::string& what) {
+  ++checks;
+  if (holds) return;
+  ++failures;
+  std::printf("failed: %s\n", what.c_str());
+}
+
+using Floats = std::vector<float>;
+
+Floats random_floats(std::int64_t count, unsigned seed) {
+  std::mt19937 source(seed);
+  std::normal_distribution<float> normal;
+  Floats values(static_cast<std::size_t>(count));
+  for (float& value : values) value = normal(source);
+  return values;
+}
+
+// [dictionaries, atoms, features] of unit norm; the second atom of each comes twice, so that there are ties.
+Floats random_dictionaries(int dictionaries, int atoms, int features, unsigned seed) {
+  Floats values = random_floats(std::int64_t{dictionaries} * atoms * features, seed);
+  for (int i = 0; i < dictionaries * atoms; ++i) {
+    float* const atom = values.data() + i * features;
+    double energy = 0;
+    for (int f = 0; f < features; ++f) energy += static_cast<double>(atom[f]) * static_cast<double>(atom[f]);
+    for (int f = 0; f < features; ++f) atom[f] /= static_cast<float>(std::sqrt(energy));
+    if (i % atoms == 2) std::memcpy(atom, atom - features, sizeof(float) * static_cast<std::size_t>(features));
+  }
+  return values;
+}
+
+double farthest(const Floats& a, const Floats& b) {
+  double distance = a.size() == b.size() ? 0 : INFINITY;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double apart = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    if (!(apart <= distance)) distance = apart;
+  }
+  return distance;
+}
+
+constexpr std::int64_t kMuchShared = 228 << 10, kLittleShared = 0;
+
+// Runs a sequence on the host's threads and checks what every sequence must keep to.
+template <class Sequence, class Problem>
+void run_device(const Sequence& sequence, const Problem& problem, std::int64_t shared_limit) {
+  PlacingQueue size;
+  sequence(size, problem);
+  HostQueue queue(shared_limit);
+  sequence(queue, problem);
+  check(size.bytes() == queue.taken(), std::string(Problem::name) + ": the workspace has the size announced");
+  check(!queue.rounded(), std::string(Problem::name) + ": tensor cores get what they do not round");
+}
+
+// Takes its memory from tables that are kept, as a GPU does for `prepare`.
+class InPlaceQueue : public HostQueue {
+ public:
+  InPlaceQueue(void* start, std::int64_t shared_limit) : HostQueue(shared_limit), place_(start) {}
+
+  template <class T>
+  T* take(std::int64_t count) {
+    return place_.template take<T>(count);
+  }
+
+ private:
+  PlacingQueue place_;
+};
+
+struct Signals {
+  Signals(int batch, int dictionaries, int atoms, int features)
+      : batch(batch),
+        dictionaries(dictionaries),
+        atoms(atoms),
+        features(features),
+        values(random_floats(std::int64_t{batch} * features, 1)),
+        dictionary(random_dictionaries(dictionaries, atoms, features, 2)),
+        analysis(random_dictionaries(dictionaries, atoms, features, 3)),
+        thresholds(static_cast<std::size_t>(dictionaries * atoms), 0.1f) {
+    for (int i = 0; i < batch; ++i) index.push_back(i * i % 7 % dictionaries);
+    for (float& entry : analysis) entry *= 0.3f;
+    if (batch > 1) std::fill_n(values.begin(), features, 0.0f);  // a signal that needs no atom
+  }
+
+  View<const float, 2> view() const { return {values.data(), {batch, features}}; }
+  View<const float, 3> dictionary_view() const { return {dictionary.data(), {dictionaries, atoms, features}}; }
+  View<const float, 3> analysis_view() const { return {analysis.data(), {dictionaries, atoms, features}}; }
+  View<const float, 2> thresholds_view() const { return {thresholds.data(), {dictionaries, atoms}}; }
+  View<const std::int64_t, 1> index_view() const {
+    return dictionaries == 1 ? View<const std::int64_t, 1>{} : View<const std::int64_t, 1>{index.data(), {batch}};
+  }
+  std::string text() const {
+    return " (batch " + std::to_string(batch) + ", " + std::to_string(dictionaries) + " dictionaries of " +
+           std::to_string(atoms) + " x " + std::to_string(features) + ")";
+  }
+
+  int batch, dictionaries, atoms, features;
+  Floats values, dictionary, analysis, thresholds;
+  std::vector<std::int64_t> index;
+};
+
+struct OmpResults {
+  OmpResults(int batch, int most)
+      : indices(static_cast<std::size_t>(batch * most), -7), counts(static_cast<std::size_t>(batch), -7),
+        values(static_cast<std::size_t>(batch * most), NAN) {}
+
+  std::vector<std::int32_t> indices, counts;
+  Floats values;
+};
+
+void test_omp(const Signals& given, int most, Selection selection, std::int64_t shared_limit, bool prepared) {
+  const auto run = [&](bool on_device) {
+    OmpResults results(given.batch, most);
+    OmpProblem<float> problem;
+    problem.signals = given.view();
+    problem.dictionary = given.dictionary_view();
+    problem.index = given.index_view();
+    problem.settings = {most, 0.5f, selection};
+    problem.indices = {results.indices.data(), {given.batch, most}};
+    problem.values = {results.values.data(), {given.batch, most}};
+    problem.counts = {results.counts.data(), {given.batch}};
+    if (!on_device) {
+      run_kernel(problem);
+      return results;
+    }
+    const auto sequence = [](auto& queue, const auto& of) { omp_device(queue, of); };
+    if (!prepared) {
+      run_device(sequence, problem, shared_limit);
+      return results;
+    }
+    const PrepareProblem<float> tables{problem.dictionary, {}, nullptr};
+    PlacingQueue size;
+    prepare_device(size, tables);
+    std::vector<Four> memory(static_cast<std::size_t>(size.bytes()) / sizeof(Four));
+    InPlaceQueue queue(memory.data(), shared_limit);
+    prepare_device(queue, tables);
+    const CudaTables kept(memory.data());
+    problem.prepared = &kept;
+    run_device(sequence, problem, shared_limit);
+    return results;
+  };
+  const OmpResults device = run(true), cpu = run(false);
+  const std::string what = "omp" + given.text() + ", " + std::to_string(most) + " atoms";
+  check(device.counts == cpu.counts, what + ": as many atoms");
+  check(device.indices == cpu.indices, what + ": the same atoms");
+  check(farthest(device.values, cpu.values) < 1e-4, what + ": the same values");
+}
+
+void test_lasso(const Signals& given, std::int64_t shared_limit) {
+  const auto run = [&](bool on_device, Floats& gap) {
+    Floats codes(static_cast<std::size_t>(given.batch * given.atoms), NAN);
+    gap.assign(static_cast<std::size_t>(given.batch), NAN);
+    LassoProblem<float> problem;
+    problem.signals = given.view();
+    problem.dictionary = given.dictionary_view();
+    problem.index = given.index_view();
+    problem.settings = {0.2f, 1e-5f, 1000};
+    problem.values = {codes.data(), {given.batch, given.atoms}};
+    problem.gap = {gap.data(), {given.batch}};
+    if (on_device) {
+      run_device([](auto& queue, const auto& of) { lasso_device(queue, of); }, problem, shared_limit);
+    } else {
+      run_kernel(problem);
+    }
+    Floats rebuilt(given.values.size());
+    for (int i = 0; i < given.batch; ++i) {
+      const std::int64_t d = given.dictionaries == 1 ? 0 : given.index[static_cast<std::size_t>(i)];
+      for (int a = 0; a < given.atoms; ++a) {
+        for (int f = 0; f < given.features; ++f) {
+          rebuilt[static_cast<std::size_t>(i * given.features + f)] +=
+              codes[static_cast<std::size_t>(i * given.atoms + a)] *
+              given.dictionary[static_cast<std::size_t>((d * given.atoms + a) * given.features + f)];
+        }
+      }
+    }
+    return rebuilt;
+  };
+  Floats device_gap, cpu_gap;
+  const Floats device = run(true, device_gap), cpu = run(false, cpu_gap);
+  bool certified = true;
+  for (int i = 0; i < given.batch; ++i) {
+    double energy = 0;
+    for (int f = 0; f < given.features; ++f) {
+      const double value = given.values[static_cast<std::size_t>(i * given.features + f)];
+      energy += value * value;
+    }
+    certified = certified && static_cast<double>(device_gap[static_cast<std::size_t>(i)]) <= 0.5e-5 * energy;
+  }
+  check(certified, "lasso" + given.text() + ": the gap asked for");
+  // A gap of g bounds the squared distance of reconstructions by 8 g: twice sqrt(2 g) from the optimum's.
+  check(farthest(device, cpu) < 2 * std::sqrt(1e-5 * given.features * 4), "lasso" + given.text() + ": the same signals");
+}
+
+void test_lista(const Signals& given, int steps, std::int64_t shared_limit) {
+  const auto run = [&](bool on_device) {
+    Floats codes(static_cast<std::size_t>(given.batch * given.atoms), NAN);
+    ListaProblem<float> problem;
+    problem.signals = given.view();
+    problem.analysis = given.analysis_view();
+    problem.thresholds = given.thresholds_view();
+    problem.synthesis = given.dictionary_view();
+    problem.index = given.index_view();
+    problem.steps = steps;
+    problem.values = {codes.data(), {given.batch, given.atoms}};
+    if (on_device) {
+      run_device([](auto& queue, const auto& of) { lista_device(queue, of); }, problem, shared_limit);
+    } else {
+      run_kernel(problem);
+    }
+    return codes;
+  };
+  check(farthest(run(true), run(false)) < 1e-5,
+        "lista" + given.text() + ", " + std::to_string(steps) + " steps: the same codes");
+}
+
+struct Images {
+  Images(int batch, int channels, int height, int width)
+      : batch(batch), channels(channels), height(height), width(width),
+        values(random_floats(std::int64_t{batch} * channels * height * width, 4)) {}
+
+  View<const float, 4> view() const { return {values.data(), {batch, channels, height, width}}; }
+  std::string text() const {
+    return " (" + std::to_string(batch) + " x " + std::to_string(channels) + " x " + std::to_string(height) + " x " +
+           std::to_string(width) + ")";
+  }
+
+  int batch, channels, height, width;
+  Floats values;
+};
+
+void test_patches(const Images& given, int patch, int stride) {
+  const PatchGrid grid = PatchGrid::of(given.view(), patch, stride);
+  const std::int64_t count = patch_count(grid);
+  const auto run = [&](bool on_device) {
+    Floats patches(static_cast<std::size_t>(given.batch * count * grid.features()), NAN);
+    ExtractProblem<float> extract{given.view(), patch, stride,
+                                  {patches.data(), {given.batch, count, grid.features()}}};
+    Floats images(given.values.size(), NAN);
+    AverageProblem<float> average{{patches.data(), {given.batch, count, grid.features()}},
+                                  patch,
+                                  stride,
+                                  {images.data(), {given.batch, given.channels, given.height, given.width}}};
+    if (on_device) {
+      run_device([](auto& queue, const auto& of) { extract_device(queue, of); }, extract, kMuchShared);
+    } else {
+      run_kernel(extract);
+    }
+    for (std::size_t i = 0; i < patches.size(); ++i) patches[i] *= 1 + 0.01f * static_cast<float>(i % 17);
+    if (on_device) {
+      run_device([](auto& queue, const auto& of) { average_device(queue, of); }, average, kMuchShared);
+    } else {
+      run_kernel(average);
+    }
+    patches.insert(patches.end(), images.begin(), images.end());
+    return patches;
+  };
+  check(farthest(run(true), run(false)) < 1e-6, "patches" + given.text() + ": the same numbers");
+}
+
+void test_split(const Images& given, double strength) {
+  const std::int64_t planes = std::int64_t{given.batch} * given.channels;
+  const auto run = [&](bool on_device) {
+    Floats low(given.values.size(), NAN), high(given.values.size(), NAN);
+    const SplitProblem<float> problem{{given.values.data(), {planes, given.height, given.width}},
+                                      strength,
+                                      {low.data(), {planes, given.height, given.width}},
+                                      {high.data(), {planes, given.height, given.width}}};
+    if (on_device) {
+      run_device([](auto& queue, const auto& of) { split_device(queue, of); }, problem, kMuchShared);
+      double off = 0;
+      for (std::size_t i = 0; i < low.size(); ++i) {
+        off = std::max(off, std::abs(static_cast<double>(low[i] + high[i] - given.values[i])));
+      }
+      check(off < 1e-6, "split" + given.text() + ": low + high == image");
+    } else {
+      run_kernel(problem);
+    }
+    low.insert(low.end(), high.begin(), high.end());
+    return low;
+  };
+  check(farthest(run(true), run(false)) < 5e-6, "split" + given.text() + ": the same bands");
+}
+
+template <class Coding>
+void test_purify(const Images& given, const Signals& atoms, const Coding& coding, int patch, int stride,
+                 double tolerance, const char* coder, std::int64_t shared_limit) {
+  const auto run = [&](bool on_device) {
+    Floats purified(given.values.size(), NAN);
+    PurifyProblem<float, Coding> problem;
+    problem.images = given.view();
+    problem.dictionary = atoms.dictionary_view();
+    problem.index = {atoms.index.data(), {given.batch}};
+    problem.coding = coding;
+    problem.patch = patch;
+    problem.stride = stride;
+    problem.purified = {purified.data(), {given.batch, given.channels, given.height, given.width}};
+    if (on_device) {
+      run_device([](auto& queue, const auto& of) { purify_device(queue, of); }, problem, shared_limit);
+    } else {
+      run_kernel(problem);
+    }
+    return purified;
+  };
+  check(farthest(run(true), run(false)) < tolerance,
+        std::string("purify by ") + coder + given.text() + ": the same images");
+}
+
+}  // namespace
+
+int main() {
+  setenv("SRDFAST_CPU_LEVEL", SRDFAST_TEST_LEVEL, 1);
+  const Signals one(37, 1, 40, 27), several(70, 3, 72, 48), lone(1, 1, 1, 1);
+  for (const Signals* given : {&one, &several, &lone}) {
+    for (const Selection selection : {Selection::correlation, Selection::residual}) {
+      test_omp(*given, 4, selection, kMuchShared, false);
+    }
+    test_omp(*given, 11, Selection::residual, kLittleShared, true);
+    test_lasso(*given, given == &several ? kLittleShared : kMuchShared);
+    test_lista(*given, 1, kLittleShared);
+    test_lista(*given, 3, kMuchShared);
+  }
+  test_patches(Images(2, 3, 13, 17), 5, 3);
+  test_patches(Images(1, 1, 8, 8), 8, 8);
+  test_split(Images(2, 2, 12, 20), 5);
+  test_split(Images(1, 1, 1, 9), 0.5);
+  test_split(Images(1, 1, 150, 21), 100);  // wider than one block's columns
+
+  const Images images(3, 2, 11, 14);
+  const Signals atoms(3, 2, 40, 2 * 5 * 5);
+  test_purify(images, atoms, OmpCoding<float>{{3, 0.0f, Selection::residual}}, 5, 2, 1e-4, "omp", kMuchShared);
+  test_purify(images, atoms, LassoCoding<float>{{0.2f, 1e-7f, 1000}}, 5, 3, 1e-3, "lasso", kLittleShared);
+  test_purify(images, atoms, ListaCoding<float>{atoms.analysis_view(), atoms.thresholds_view(), 2}, 5, 2, 1e-5,
+              "lista", kMuchShared);
+  std::printf("%d passed, %d failed\n", checks - failures, failures);
+  return failures == 0 ? 0 : 1;
+}
