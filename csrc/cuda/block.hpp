@@ -8,8 +8,8 @@
 
 namespace srdfast::cuda {
 
-// Bodies are compiled for host and device alike, and run on the device: what only exists there is hidden from the
-// host's compilation.
+// Bodies are compiled for host and device alike, and run on the device: what only exists there is hidden from
+// the host's compilation.
 #if defined(__CUDA_ARCH__)
 #define SRDFAST_ON_DEVICE(expression) return expression
 #else
@@ -36,7 +36,8 @@ class Block {
 
   SRDFAST_INLINE unsigned largest(unsigned number) const {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    for (int distance = 16; distance > 0; distance /= 2) number = max(number, shuffle(number, lane() ^ distance));
+    for (int distance = 16; distance > 0; distance /= 2)
+      number = max(number, shuffle(number, lane() ^ distance));
     return number;
 #else
     SRDFAST_ON_DEVICE(__reduce_max_sync(kAllLanes, number));
@@ -45,7 +46,8 @@ class Block {
 
   SRDFAST_INLINE unsigned smallest(unsigned number) const {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    for (int distance = 16; distance > 0; distance /= 2) number = min(number, shuffle(number, lane() ^ distance));
+    for (int distance = 16; distance > 0; distance /= 2)
+      number = min(number, shuffle(number, lane() ^ distance));
     return number;
 #else
     SRDFAST_ON_DEVICE(__reduce_min_sync(kAllLanes, number));

@@ -14,7 +14,8 @@
 namespace srdfast::cuda {
 
 template <class Body>
-__global__ void __launch_bounds__(Body::kThreads) run_body(const __grid_constant__ typename Body::Arguments arguments) {
+__global__ void __launch_bounds__(Body::kThreads, Body::kResident)
+    run_body(const __grid_constant__ typename Body::Arguments arguments) {
   extern __shared__ __align__(16) unsigned char shared[];
   Body::run(Block{}, arguments, shared);
 }
@@ -37,7 +38,9 @@ class DeviceGuard {
 class Queue {
  public:
   explicit Queue(const CudaCall& call)
-      : guard_(call.device), stream_(static_cast<cudaStream_t>(call.stream)), next_(static_cast<char*>(call.workspace)) {
+      : guard_(call.device),
+        stream_(static_cast<cudaStream_t>(call.stream)),
+        next_(static_cast<char*>(call.workspace)) {
     check(cudaDeviceGetAttribute(&shared_limit_, cudaDevAttrMaxSharedMemoryPerBlockOptin, call.device),
           "cudaDeviceGetAttribute");
   }
@@ -61,10 +64,13 @@ class Queue {
     }
     constexpr int kWithoutAsking = 48 << 10;
     if (bytes > kWithoutAsking) {
-      check(cudaFuncSetAttribute(run_body<Body>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+      check(cudaFuncSetAttribute(run_body<Body>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(bytes)),
             "cudaFuncSetAttribute");
     }
-    run_body<Body><<<static_cast<unsigned>(blocks), Body::kThreads, static_cast<std::size_t>(bytes), stream_>>>(arguments);
+    run_body<Body>
+        <<<static_cast<unsigned>(blocks), Body::kThreads, static_cast<std::size_t>(bytes), stream_>>>(
+            arguments);
     check(cudaGetLastError(), "kernel launch");
   }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cuda/runtime.hpp"
-
 #include "cuda/check.hpp"
+#include "cuda/runtime.hpp"
 
 namespace srdfast::cuda {
 namespace {

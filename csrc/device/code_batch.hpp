@@ -5,13 +5,15 @@
 //
 //     struct Coder {
 //       static constexpr int kRows;                                // a multiple of kRowTile
+//       static constexpr int kResident;                            // see device/queue.hpp
 //       struct Arguments { int features() const; ... };
 //       struct Outputs;                                            // the results of the batch
 //       static std::int64_t shared_bytes(const Arguments&, int threads);
 //       Coder(const Block&, const Arguments&, SharedMemory&);
 //       void code(dictionary, count, rows, stride);                // rows [kRows, stride] in shared memory
 //       void reconstruct(count, take);                             // take(row, feature, value)
-//       void write(count, signal_of, outputs);                     // signal_of(row) is its place in the batch
+//       void write(count, signal_of, outputs);                     // signal_of(row) is its place in the
+//       batch
 //     };
 //
 // whose members all threads of the block call; what `code` wrote is seen by all when it returns.
@@ -42,7 +44,9 @@ struct AnyBlock {};  // stands for the block where only the coder's types and si
 template <template <int, class> class Coder, int kRows>
 struct CodeBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
   using Of = Coder<kRows, AnyBlock>;
+  static constexpr int kResident = Of::kResident;
 
   struct Arguments {
     const float* signals;  // [batch, features]
@@ -53,7 +57,8 @@ struct CodeBody {
 
   static std::int64_t shared_bytes(const Arguments& args) { return shared_bytes(args.coder); }
   static std::int64_t shared_bytes(const typename Of::Arguments& coder) {
-    return SharedMemory::bytes<float>(kRows * row_stride(coder.features())) + Of::shared_bytes(coder, kThreads);
+    return SharedMemory::bytes<float>(kRows * row_stride(coder.features())) +
+           Of::shared_bytes(coder, kThreads);
   }
 
   template <class Block>
@@ -62,7 +67,8 @@ struct CodeBody {
     SharedMemory memory(shared);
     float* const rows = memory.take<float>(kRows * stride);
     Coder<kRows, Block> coder(block, args.coder, memory);
-    for (std::int64_t number = block.index(); number < args.tiles.most_tiles(kRows); number += block.blocks()) {
+    for (std::int64_t number = block.index(); number < args.tiles.most_tiles(kRows);
+         number += block.blocks()) {
       const DeviceTile tile = args.tiles.find(block, number, kRows);
       if (tile.count == 0) return;
       const auto signal_of = [&](int row) { return args.tiles.signal(tile.first + row); };

@@ -24,10 +24,10 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-constexpr int kChunk = 16;        // inner indices that travel together: two products of 8
-constexpr int kRowTile = 16;      // rows of one product
-constexpr int kColumnTile = 8;    // columns of one product
-constexpr int kColumnTiles = 4;   // column tiles that a warp works on at a time
+constexpr int kChunk = 16;       // inner indices that travel together: two products of 8
+constexpr int kRowTile = 16;     // rows of one product
+constexpr int kColumnTile = 8;   // columns of one product
+constexpr int kColumnTiles = 4;  // column tiles that a warp works on at a time
 constexpr int kGroup = kColumnTile * kColumnTiles;
 
 // Four neighbours in memory, read in one access.
@@ -44,8 +44,9 @@ SRDFAST_INLINE float nearest_tf32(float value) {
   return value;
 }
 
-// Which inner index of a chunk stands in for index `part` (half 0) or `part + 4` (half 1) of its product `step`.
-// The products' inner indices may be permuted as long as both factors agree; so each lane's four are neighbours.
+// Which inner index of a chunk stands in for index `part` (half 0) or `part + 4` (half 1) of its product
+// `step`. The products' inner indices may be permuted as long as both factors agree; so each lane's four are
+// neighbours.
 SRDFAST_INLINE constexpr int inner_place(int step, int half, int part) { return 4 * part + 2 * step + half; }
 
 // A matrix [inner, columns], ordered so that a lane finds what it needs of a chunk side by side:
@@ -55,15 +56,13 @@ struct PackedShape {
 
   SRDFAST_INLINE int chunks() const { return (inner + kChunk - 1) / kChunk; }
   SRDFAST_INLINE int groups() const { return (columns + kGroup - 1) / kGroup; }
-  SRDFAST_INLINE std::int64_t size() const {
-    return std::int64_t{groups()} * chunks() * (kGroup * kChunk);
-  }
+  SRDFAST_INLINE std::int64_t size() const { return std::int64_t{groups()} * chunks() * (kGroup * kChunk); }
   // The part of a group of 32 columns.
   SRDFAST_INLINE std::int64_t group_size() const { return std::int64_t{chunks()} * (kGroup * kChunk); }
 };
 
-// Elements between rows of a left factor in shared memory: a warp then reads 16 bytes a lane without conflicts,
-// eight rows apart.
+// Elements between rows of a left factor in shared memory: a warp then reads 16 bytes a lane without
+// conflicts, eight rows apart.
 SRDFAST_INLINE int row_stride(int inner) { return (inner + 31) / 32 * 32 + kChunk; }
 
 // kRowTiles x kColumnTiles products of one warp: 16 kRowTiles rows by 32 columns.
@@ -83,7 +82,8 @@ class WarpProduct {
 
   // Adds rows [16 kRowTiles, 16 chunks] times the packed chunks of a group of columns.
   template <class Block>
-  SRDFAST_INLINE void add(const Block& block, const float* rows, int stride, const float* packed, int chunks) {
+  SRDFAST_INLINE void add(const Block& block, const float* rows, int stride, const float* packed,
+                          int chunks) {
     const int place = block.lane() / 4, part = block.lane() % 4;
     const float* left = rows + place * stride + 4 * part;
     const Four* right = reinterpret_cast<const Four*>(packed) + block.lane();
@@ -161,8 +161,8 @@ class WarpProduct {
   float sums_[kRowTiles][kColumnTiles][4];
 };
 
-// rows [16 kRowTiles, inner] in shared memory times a packed matrix [inner, columns], by all warps of a block:
-// take(row, column, sum) for every element, on some lane.
+// rows [16 kRowTiles, inner] in shared memory times a packed matrix [inner, columns], by all warps of a
+// block: take(row, column, sum) for every element, on some lane.
 template <int kRowTiles, class Block, class Take>
 SRDFAST_INLINE void block_product(const Block& block, const float* rows, int stride, const float* packed,
                                   const PackedShape& shape, const Take& take) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of matrices of any size: out(batch, row, column) = sum_k left(batch, row, k) right_batch[k, column].
+// Products of matrices of any size: out(batch, row, column) = sum_k left(batch, row, k) right_batch[k,
+// column].
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,14 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-// The warps of a block stand kRowWarps deep and kColumnWarps wide; each works on 16 kRowTiles rows and 32 columns.
-// Left: float operator()(batch, row, k). Store: void operator()(batch, row, column, value). Both are plain data.
+// The warps of a block stand kRowWarps deep and kColumnWarps wide; each works on 16 kRowTiles rows and 32
+// columns. Left: float operator()(batch, row, k). Store: void operator()(batch, row, column, value). Both are
+// plain data.
 template <int kRowWarps, int kColumnWarps, int kRowTiles, class Left, class Store>
 struct MatrixProductBody {
   static constexpr int kThreads = kRowWarps * kColumnWarps * kWarp;
+  static constexpr bool kFewerWillDo = false;
+  static constexpr int kResident = kRowTiles > 1 ? 1 : 2;
   static constexpr int kRows = kRowWarps * kRowTiles * kRowTile;  // of a block
   static constexpr int kInner = 64;                               // inner indices in shared memory at a time
   static constexpr int kStride = kInner + kChunk;                 // row_stride(kInner)
@@ -29,7 +33,9 @@ struct MatrixProductBody {
     Store store;
   };
 
-  SRDFAST_INLINE static std::int64_t row_blocks(const Arguments& args) { return (args.rows + kRows - 1) / kRows; }
+  SRDFAST_INLINE static std::int64_t row_blocks(const Arguments& args) {
+    return (args.rows + kRows - 1) / kRows;
+  }
   SRDFAST_INLINE static std::int64_t column_blocks(const Arguments& args) {
     return (args.shape.groups() + kColumnWarps - 1) / kColumnWarps;
   }
@@ -48,7 +54,8 @@ struct MatrixProductBody {
     const int group = first_group + block.warp() % kColumnWarps;
     const int warp_row = block.warp() / kColumnWarps * (kRowTiles * kRowTile);
     const bool works = group < args.shape.groups();
-    const float* packed = args.packed + batch * args.packed_batch + (works ? group : 0) * args.shape.group_size();
+    const float* packed =
+        args.packed + batch * args.packed_batch + (works ? group : 0) * args.shape.group_size();
 
     WarpProduct<kRowTiles> product;
     for (int inner = 0; inner < args.shape.inner; inner += kInner) {
@@ -76,8 +83,8 @@ struct MatrixProductBody {
 
 // out = left * right for every batch; the shape of the blocks follows that of the right factor.
 template <class Queue, class Left, class Store>
-void matrix_product(Queue& queue, const Left& left, const float* packed, std::int64_t packed_batch, PackedShape shape,
-                    std::int64_t batches, std::int64_t rows, const Store& store) {
+void matrix_product(Queue& queue, const Left& left, const float* packed, std::int64_t packed_batch,
+                    PackedShape shape, std::int64_t batches, std::int64_t rows, const Store& store) {
   using Wide = MatrixProductBody<1, 8, 4, Left, Store>;
   using Tall = MatrixProductBody<8, 1, 1, Left, Store>;
   const auto launch = [&](auto body) {

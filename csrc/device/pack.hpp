@@ -10,9 +10,12 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-// Element (inner, column) of matrix m is source[m * matrix_stride + inner * inner_stride + column * column_stride].
+// Element (inner, column) of matrix m is source[m * matrix_stride + inner * inner_stride + column *
+// column_stride].
 struct PackBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
 
   struct Arguments {
     const float* source;
@@ -26,11 +29,9 @@ struct PackBody {
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t count = args.matrices * args.shape.size();
-    const std::int64_t step = std::int64_t{block.blocks()} * block.threads();
-    for (std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread(); i < count; i += step) {
-      args.packed[i] = element(args, i / args.shape.size(), i % args.shape.size());
-    }
+    const std::int64_t size = args.shape.size();
+    for_each_item(block, args.matrices * size,
+                  [&](std::int64_t i) { args.packed[i] = element(args, i / size, i % size); });
   }
 
  private:
@@ -47,17 +48,16 @@ struct PackBody {
   }
 };
 
-// The blocks of a body whose threads take one item each.
-SRDFAST_INLINE std::int64_t blocks_for(std::int64_t items, int threads) { return (items + threads - 1) / threads; }
-
 // Packs `matrices` matrices [inner, columns]; see PackBody for the strides.
 template <class Queue>
-float* packed_matrices(Queue& queue, const float* source, std::int64_t matrix_stride, std::int64_t inner_stride,
-                       std::int64_t column_stride, PackedShape shape, std::int64_t matrices) {
+float* packed_matrices(Queue& queue, const float* source, std::int64_t matrix_stride,
+                       std::int64_t inner_stride, std::int64_t column_stride, PackedShape shape,
+                       std::int64_t matrices) {
   const std::int64_t count = matrices * shape.size();
   float* const packed = queue.template take<float>(count);
-  queue.template launch<PackBody>(blocks_for(count, PackBody::kThreads),
-                                  {source, matrix_stride, inner_stride, column_stride, shape, matrices, packed});
+  queue.template launch<PackBody>(
+      blocks_for(count, PackBody::kThreads),
+      {source, matrix_stride, inner_stride, column_stride, shape, matrices, packed});
   return packed;
 }
 

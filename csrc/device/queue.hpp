@@ -11,9 +11,11 @@
 //
 //     struct Body {
 //       static constexpr int kThreads;                   // a multiple of 32
-//       struct Arguments;                                // plain data
-//       static std::int64_t shared_bytes(const Arguments&);
-//       template <class Block> static void run(const Block&, const Arguments&, void* shared);
+//       static constexpr bool kFewerWillDo;              // it also works with fewer threads than that
+//       static constexpr int kResident;                  // blocks whose registers a multiprocessor has room
+//       for struct Arguments;                                // plain data static std::int64_t
+//       shared_bytes(const Arguments&); template <class Block> static void run(const Block&, const
+//       Arguments&, void* shared);
 //     };
 //
 // `PlacingQueue` finds the size of the workspace, `cuda::Queue` (cuda/queue.hpp) launches on a GPU, and
@@ -44,8 +46,8 @@ SRDFAST_INLINE std::int64_t aligned_bytes(std::int64_t bytes) {
   return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
 }
 
-// Hands out memory and launches nothing: on null it finds the size of a workspace, and on tables that were made
-// before, where each of them is.
+// Hands out memory and launches nothing: on null it finds the size of a workspace, and on tables that were
+// made before, where each of them is.
 class PlacingQueue {
  public:
   explicit PlacingQueue(const void* start = nullptr) : start_(static_cast<char*>(const_cast<void*>(start))) {}
@@ -67,6 +69,21 @@ class PlacingQueue {
   char* start_;
   std::int64_t bytes_ = 0;
 };
+
+// function(i) for every i in [0, count), shared among the threads of all blocks.
+template <class Block, class Function>
+SRDFAST_INLINE void for_each_item(const Block& block, std::int64_t count, const Function& function) {
+  const std::int64_t step = std::int64_t{block.blocks()} * block.threads();
+  for (std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread(); i < count;
+       i += step) {
+    function(i);
+  }
+}
+
+// The blocks of a body whose threads take one item each.
+SRDFAST_INLINE std::int64_t blocks_for(std::int64_t items, int threads) {
+  return (items + threads - 1) / threads;
+}
 
 // Hands out parts of a block's shared memory.
 class SharedMemory {

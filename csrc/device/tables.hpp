@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the coders need of dictionaries, on the device. The sequences that make tables also find them again, in
-// memory where they were made before.
+// What the coders need of dictionaries, on the device. The sequences that make tables also find them again,
+// in memory where they were made before.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@ struct DeviceGrams {
   const float* dictionary;  // [dictionaries, atoms, features]
   const float* transposed;  // matrices [features, atoms], packed
   const float* gram;        // [dictionaries, atoms, atoms]
+  const float* norms;       // [dictionaries, atoms], squared: the diagonals
 
   SRDFAST_INLINE PackedShape shape() const { return {features, atoms}; }
   SRDFAST_INLINE const float* dictionary_at(std::int64_t d) const {
@@ -26,6 +27,7 @@ struct DeviceGrams {
   }
   SRDFAST_INLINE const float* transposed_at(std::int64_t d) const { return transposed + d * shape().size(); }
   SRDFAST_INLINE const float* gram_at(std::int64_t d) const { return gram + d * atoms * atoms; }
+  SRDFAST_INLINE const float* norms_at(std::int64_t d) const { return norms + d * atoms; }
 };
 
 // For LISTA.
@@ -50,11 +52,12 @@ struct AtomsOf {
 };
 
 struct GramInto {
-  float* gram;
+  float *gram, *norms;
   int atoms;
 
   SRDFAST_INLINE void operator()(std::int64_t batch, std::int64_t row, int column, float value) const {
     gram[(batch * atoms + row) * atoms + column] = value;
+    if (row == column) norms[batch * atoms + row] = value;
   }
 };
 
@@ -71,15 +74,16 @@ DeviceGrams device_grams(Queue& queue, const View<const float, 3>& dictionary) {
   const int atoms = static_cast<int>(dictionary.extent(1)), features = static_cast<int>(dictionary.extent(2));
   float* const transposed = packed_transposes(queue, dictionary);
   float* const gram = queue.template take<float>(dictionary.extent(0) * atoms * atoms);
+  float* const norms = queue.template take<float>(dictionary.extent(0) * atoms);
   const PackedShape shape{features, atoms};
-  matrix_product(queue, AtomsOf{dictionary.data, dictionary.slice_size(), features}, transposed, shape.size(), shape,
-                 dictionary.extent(0), atoms, GramInto{gram, atoms});
-  return {atoms, features, dictionary.data, transposed, gram};
+  matrix_product(queue, AtomsOf{dictionary.data, dictionary.slice_size(), features}, transposed, shape.size(),
+                 shape, dictionary.extent(0), atoms, GramInto{gram, norms, atoms});
+  return {atoms, features, dictionary.data, transposed, gram, norms};
 }
 
 template <class Queue>
-DeviceLista device_lista(Queue& queue, const View<const float, 3>& analysis, const View<const float, 2>& thresholds,
-                         const View<const float, 3>& synthesis) {
+DeviceLista device_lista(Queue& queue, const View<const float, 3>& analysis,
+                         const View<const float, 2>& thresholds, const View<const float, 3>& synthesis) {
   const int atoms = static_cast<int>(synthesis.extent(1)), features = static_cast<int>(synthesis.extent(2));
   const float* const to_atoms = packed_transposes(queue, analysis);
   const float* const to_features = packed_matrices(queue, synthesis.data, synthesis.slice_size(), features, 1,

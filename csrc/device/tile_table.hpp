@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sorts the signals of a batch by dictionary, on the device, and cuts them into tiles that share one dictionary.
+// Sorts the signals of a batch by dictionary, on the device, and cuts them into tiles that share one
+// dictionary.
 //
 // The order within a dictionary is that in which the blocks came by; a signal's code does not depend on it.
 #pragma once
@@ -40,14 +41,17 @@ struct TileTable {
       const std::int64_t first = number * size, left = batch - first;
       return {0, first, static_cast<int>(left < size ? left : size)};
     }
-    // Each lane counts the tiles of one dictionary; the warp goes on by 32 dictionaries until it has passed them.
+    // Each lane counts the tiles of one dictionary; the warp goes on by 32 dictionaries until it has passed
+    // them.
     for (std::int64_t d = 0; d < dictionaries; d += kWarp) {
       const std::int64_t mine = d + block.lane();
-      const int start = mine < dictionaries ? starts[mine] : 0, end = mine < dictionaries ? starts[mine + 1] : 0;
+      const int start = mine < dictionaries ? starts[mine] : 0,
+                end = mine < dictionaries ? starts[mine + 1] : 0;
       const int tiles = (end - start + size - 1) / size;
       int before = tiles;  // inclusive sum over the lanes
       for (int distance = 1; distance < kWarp; distance *= 2) {
-        const int other = block.shuffle(before, block.lane() >= distance ? block.lane() - distance : block.lane());
+        const int other =
+            block.shuffle(before, block.lane() >= distance ? block.lane() - distance : block.lane());
         if (block.lane() >= distance) before += other;
       }
       const int total = block.shuffle(before, kWarp - 1);
@@ -67,9 +71,10 @@ struct TileTable {
   }
 };
 
-// The dictionary of a signal. A number that names none is the caller's error, found before where that is possible
-// without waiting for the device; here it must do no harm.
-SRDFAST_INLINE std::int64_t dictionary_of(const std::int64_t* index, std::int64_t i, std::int64_t dictionaries) {
+// The dictionary of a signal. A number that names none is the caller's error, found before where that is
+// possible without waiting for the device; here it must do no harm.
+SRDFAST_INLINE std::int64_t dictionary_of(const std::int64_t* index, std::int64_t i,
+                                          std::int64_t dictionaries) {
   const std::int64_t d = index == nullptr ? 0 : index[i];
   return d < 0 ? 0 : d < dictionaries ? d : dictionaries - 1;
 }
@@ -85,32 +90,38 @@ struct TableArguments {
 // counters = 0
 struct ClearBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
   using Arguments = TableArguments;
   static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t d = std::int64_t{block.index()} * block.threads() + block.thread();
-    if (d < args.dictionaries) args.counters[d] = 0;
+    for_each_item(block, args.dictionaries, [&](std::int64_t d) { args.counters[d] = 0; });
   }
 };
 
 // counters = signals of each dictionary
 struct CountBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
   using Arguments = TableArguments;
   static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread();
-    if (i < args.batch) block.add(args.counters + dictionary_of(args.index, i, args.dictionaries), 1);
+    for_each_item(block, args.batch, [&](std::int64_t i) {
+      block.add(args.counters + dictionary_of(args.index, i, args.dictionaries), 1);
+    });
   }
 };
 
 // starts = sums of the counters before each dictionary, by one block; the counters then hold them too.
 struct StartsBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
   using Arguments = TableArguments;
   static std::int64_t shared_bytes(const Arguments&) { return SharedMemory::bytes<int>(kThreads); }
 
@@ -138,15 +149,17 @@ struct StartsBody {
 // order = the signals, each at a place of its dictionary
 struct OrderBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
   using Arguments = TableArguments;
   static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread();
-    if (i >= args.batch) return;
-    const int place = block.add(args.counters + dictionary_of(args.index, i, args.dictionaries), 1);
-    args.order[place] = static_cast<int>(i);
+    for_each_item(block, args.batch, [&](std::int64_t i) {
+      args.order[block.add(args.counters + dictionary_of(args.index, i, args.dictionaries), 1)] =
+          static_cast<int>(i);
+    });
   }
 };
 
@@ -154,8 +167,12 @@ struct OrderBody {
 template <class Queue>
 TileTable tile_table(Queue& queue, const std::int64_t* index, std::int64_t batch, std::int64_t dictionaries) {
   if (index == nullptr || dictionaries == 1) return {batch, dictionaries, nullptr, nullptr};
-  const TableArguments args{index, batch, dictionaries, queue.template take<int>(dictionaries),
-                            queue.template take<int>(dictionaries + 1), queue.template take<int>(batch)};
+  const TableArguments args{index,
+                            batch,
+                            dictionaries,
+                            queue.template take<int>(dictionaries),
+                            queue.template take<int>(dictionaries + 1),
+                            queue.template take<int>(batch)};
   queue.template launch<ClearBody>(blocks_for(dictionaries, ClearBody::kThreads), args);
   queue.template launch<CountBody>(blocks_for(batch, CountBody::kThreads), args);
   queue.template launch<StartsBody>(1, args);

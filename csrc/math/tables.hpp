@@ -48,7 +48,8 @@ struct TransposedPanels {
   const T* panels;
 
   template <class Team>
-  SRDFAST_INLINE void correlate(const Team& team, int features, int atoms, const T* residual, T* gradient) const {
+  SRDFAST_INLINE void correlate(const Team& team, int features, int atoms, const T* residual,
+                                T* gradient) const {
     const T* const first = panels;
     team.for_each(panel_count<T>(atoms), [=](int p) {
       product_panel<1>(features, residual, features, first + std::int64_t{p} * features * kPanel<T>,

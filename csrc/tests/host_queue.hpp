@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the bodies of a device (device/queue.hpp) on threads of the CPU, one for each thread of a block: a sanitizer
-// then finds a missing sync, and memory that a body must not touch.
+// Runs the bodies of a device (device/queue.hpp) on threads of the CPU, one for each thread of a block: a
+// sanitizer then finds a missing sync, and memory that a body must not touch.
 #pragma once
 
 #include <atomic>
@@ -111,8 +111,8 @@ class HostQueue {
   // shared_limit: bytes of shared memory that a block may have.
   explicit HostQueue(std::int64_t shared_limit) : shared_limit_(shared_limit) {}
 
-  // Memory of its own for every request, so that an address sanitizer sees where it ends; filled with NaN, so that
-  // what nobody wrote shows.
+  // Memory of its own for every request, so that an address sanitizer sees where it ends; filled with NaN, so
+  // that what nobody wrote shows.
   template <class T>
   T* take(std::int64_t count) {
     taken_ += aligned_bytes(count * static_cast<std::int64_t>(sizeof(T)));
@@ -121,7 +121,9 @@ class HostQueue {
 
   template <class Body>
   void launch(std::int64_t blocks, const typename Body::Arguments& arguments) {
-    HostBlock::State state(Body::kThreads);
+    constexpr int kEnough = 2 * kWarp;  // threads are dear on a CPU, and races show among these
+    constexpr int kThreads = Body::kFewerWillDo && Body::kThreads > kEnough ? kEnough : Body::kThreads;
+    HostBlock::State state(kThreads);
     void* const shared = allocate(Body::shared_bytes(arguments));
     std::atomic<bool> rounded{false};
     const auto run_thread = [&](int thread) {
@@ -133,7 +135,7 @@ class HostQueue {
       }
     };
     std::vector<std::thread> threads;
-    for (int thread = 0; thread < Body::kThreads; ++thread) threads.emplace_back(run_thread, thread);
+    for (int thread = 0; thread < kThreads; ++thread) threads.emplace_back(run_thread, thread);
     for (std::thread& thread : threads) thread.join();
     rounded_ = rounded_ || rounded;
   }

@@ -44,7 +44,8 @@ Floats random_dictionaries(int dictionaries, int atoms, int features, unsigned s
     double energy = 0;
     for (int f = 0; f < features; ++f) energy += static_cast<double>(atom[f]) * static_cast<double>(atom[f]);
     for (int f = 0; f < features; ++f) atom[f] /= static_cast<float>(std::sqrt(energy));
-    if (i % atoms == 2) std::memcpy(atom, atom - features, sizeof(float) * static_cast<std::size_t>(features));
+    if (i % atoms == 2)
+      std::memcpy(atom, atom - features, sizeof(float) * static_cast<std::size_t>(features));
   }
   return values;
 }
@@ -101,11 +102,14 @@ struct Signals {
   }
 
   View<const float, 2> view() const { return {values.data(), {batch, features}}; }
-  View<const float, 3> dictionary_view() const { return {dictionary.data(), {dictionaries, atoms, features}}; }
+  View<const float, 3> dictionary_view() const {
+    return {dictionary.data(), {dictionaries, atoms, features}};
+  }
   View<const float, 3> analysis_view() const { return {analysis.data(), {dictionaries, atoms, features}}; }
   View<const float, 2> thresholds_view() const { return {thresholds.data(), {dictionaries, atoms}}; }
   View<const std::int64_t, 1> index_view() const {
-    return dictionaries == 1 ? View<const std::int64_t, 1>{} : View<const std::int64_t, 1>{index.data(), {batch}};
+    return dictionaries == 1 ? View<const std::int64_t, 1>{}
+                             : View<const std::int64_t, 1>{index.data(), {batch}};
   }
   std::string text() const {
     return " (batch " + std::to_string(batch) + ", " + std::to_string(dictionaries) + " dictionaries of " +
@@ -119,7 +123,8 @@ struct Signals {
 
 struct OmpResults {
   OmpResults(int batch, int most)
-      : indices(static_cast<std::size_t>(batch * most), -7), counts(static_cast<std::size_t>(batch), -7),
+      : indices(static_cast<std::size_t>(batch * most), -7),
+        counts(static_cast<std::size_t>(batch), -7),
         values(static_cast<std::size_t>(batch * most), NAN) {}
 
   std::vector<std::int32_t> indices, counts;
@@ -206,7 +211,8 @@ void test_lasso(const Signals& given, std::int64_t shared_limit) {
   }
   check(certified, "lasso" + given.text() + ": the gap asked for");
   // A gap of g bounds the squared distance of reconstructions by 8 g: twice sqrt(2 g) from the optimum's.
-  check(farthest(device, cpu) < 2 * std::sqrt(1e-5 * given.features * 4), "lasso" + given.text() + ": the same signals");
+  check(farthest(device, cpu) < 2 * std::sqrt(1e-5 * given.features * 4),
+        "lasso" + given.text() + ": the same signals");
 }
 
 void test_lista(const Signals& given, int steps, std::int64_t shared_limit) {
@@ -233,13 +239,16 @@ void test_lista(const Signals& given, int steps, std::int64_t shared_limit) {
 
 struct Images {
   Images(int batch, int channels, int height, int width)
-      : batch(batch), channels(channels), height(height), width(width),
+      : batch(batch),
+        channels(channels),
+        height(height),
+        width(width),
         values(random_floats(std::int64_t{batch} * channels * height * width, 4)) {}
 
   View<const float, 4> view() const { return {values.data(), {batch, channels, height, width}}; }
   std::string text() const {
-    return " (" + std::to_string(batch) + " x " + std::to_string(channels) + " x " + std::to_string(height) + " x " +
-           std::to_string(width) + ")";
+    return " (" + std::to_string(batch) + " x " + std::to_string(channels) + " x " + std::to_string(height) +
+           " x " + std::to_string(width) + ")";
   }
 
   int batch, channels, height, width;
@@ -251,8 +260,8 @@ void test_patches(const Images& given, int patch, int stride) {
   const std::int64_t count = patch_count(grid);
   const auto run = [&](bool on_device) {
     Floats patches(static_cast<std::size_t>(given.batch * count * grid.features()), NAN);
-    ExtractProblem<float> extract{given.view(), patch, stride,
-                                  {patches.data(), {given.batch, count, grid.features()}}};
+    ExtractProblem<float> extract{
+        given.view(), patch, stride, {patches.data(), {given.batch, count, grid.features()}}};
     Floats images(given.values.size(), NAN);
     AverageProblem<float> average{{patches.data(), {given.batch, count, grid.features()}},
                                   patch,
@@ -327,7 +336,7 @@ void test_purify(const Images& given, const Signals& atoms, const Coding& coding
 
 int main() {
   setenv("SRDFAST_CPU_LEVEL", SRDFAST_TEST_LEVEL, 1);
-  const Signals one(37, 1, 40, 27), several(70, 3, 72, 48), lone(1, 1, 1, 1);
+  const Signals one(37, 1, 40, 27), several(45, 3, 40, 36), lone(1, 1, 1, 1);
   for (const Signals* given : {&one, &several, &lone}) {
     for (const Selection selection : {Selection::correlation, Selection::residual}) {
       test_omp(*given, 4, selection, kMuchShared, false);
@@ -345,10 +354,11 @@ int main() {
 
   const Images images(3, 2, 11, 14);
   const Signals atoms(3, 2, 40, 2 * 5 * 5);
-  test_purify(images, atoms, OmpCoding<float>{{3, 0.0f, Selection::residual}}, 5, 2, 1e-4, "omp", kMuchShared);
+  test_purify(images, atoms, OmpCoding<float>{{3, 0.0f, Selection::residual}}, 5, 2, 1e-4, "omp",
+              kMuchShared);
   test_purify(images, atoms, LassoCoding<float>{{0.2f, 1e-7f, 1000}}, 5, 3, 1e-3, "lasso", kLittleShared);
-  test_purify(images, atoms, ListaCoding<float>{atoms.analysis_view(), atoms.thresholds_view(), 2}, 5, 2, 1e-5,
-              "lista", kMuchShared);
+  test_purify(images, atoms, ListaCoding<float>{atoms.analysis_view(), atoms.thresholds_view(), 2}, 5, 2,
+              1e-5, "lista", kMuchShared);
   std::printf("%d passed, %d failed\n", checks - failures, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -88,9 +88,10 @@ template <class Run>
 std::vector<float> lasso_answer(const Case& given, const LassoSettings<float>& settings, const Run& run,
                                 float& gap) {
   std::vector<float> gradient = given.correlations, residual(given.signal.size()), codes(gradient.size());
-  const LassoInput<float, TransposedPanels<float>> in{given.atoms,         given.features,          given.atoms,
-                             given.signal.data(), given.dictionary.data(), {given.transposed.data()},
-                             given.gram.data()};
+  const LassoInput<float, TransposedPanels<float>> in{
+      given.atoms,         given.features,          given.atoms,
+      given.signal.data(), given.dictionary.data(), {given.transposed.data()},
+      given.gram.data()};
   run([&](const auto& team) {
     const float reached = lasso_solve(team, settings, in, gradient.data(), residual.data(), codes.data());
     team.once([&] { gap = reached; });

@@ -157,8 +157,9 @@ void test_lasso(const Case& given) {
     float energy = 0;
     for (int f = 0; f < given.features; ++f) energy += given.signal(r)[f] * given.signal(r)[f];
     tables.correlate(0, 1, given.signal(r), gradient.data());
-    const LassoInput<float, TransposedPanels<float>> in{given.atoms,          given.features,       tables.width,  given.signal(r),
-                               tables.dictionary(0), tables.transposed(0), tables.gram(0)};
+    const LassoInput<float, TransposedPanels<float>> in{
+        given.atoms,          given.features,       tables.width,  given.signal(r),
+        tables.dictionary(0), tables.transposed(0), tables.gram(0)};
     const float reached =
         lasso_solve(SerialTeam{}, settings, in, gradient.data(), residual.data(), codes.data());
     coder.write(r, ours.data());

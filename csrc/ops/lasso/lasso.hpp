@@ -44,8 +44,8 @@ struct LassoProblem {
 
 inline namespace SRDFAST_LEVEL {
 
-// One signal in one dictionary. `transposed.correlate(team, features, atoms, residual, gradient)` writes gradient
-// [atoms] = D residual, in the way that the device has its dictionary for.
+// One signal in one dictionary. `transposed.correlate(team, features, atoms, residual, gradient)` writes
+// gradient [atoms] = D residual, in the way that the device has its dictionary for.
 template <class T, class Transposed>
 struct LassoInput {
   int atoms, features, width;
@@ -58,8 +58,8 @@ struct LassoInput {
 // One pass of coordinate descent over all atoms, or over the support only.
 // Returns the largest move, in units of the reconstruction: max_a |delta_a| |d_a|.
 template <class Team, class T, class Transposed>
-SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T, Transposed>& in, T penalty, bool support_only,
-                             T* gradient, T* codes) {
+SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T, Transposed>& in, T penalty,
+                             bool support_only, T* gradient, T* codes) {
   T largest = 0;
   for (int a = 0; a < in.atoms; ++a) {
     const T old = codes[a];
@@ -82,8 +82,8 @@ SRDFAST_INLINE T lasso_sweep(const Team& team, const LassoInput<T, Transposed>& 
 // residual [features] = x - zD and gradient [width] = D residual, from the signal itself; returns
 // |residual|^2.
 template <class Team, class T, class Transposed>
-SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T, Transposed>& in, const T* codes, T* residual,
-                               T* gradient) {
+SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T, Transposed>& in, const T* codes,
+                               T* residual, T* gradient) {
   team.for_each(in.features, [=](int f) { residual[f] = in.signal[f]; });
   for (int a = 0; a < in.atoms; ++a) {
     const T code = codes[a];
@@ -101,8 +101,8 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T, Transposed>
 //   gradient [width] = D x on entry; residual [features] and gradient are overwritten; codes [atoms] is the
 //   answer.
 template <class Team, class T, class Transposed>
-SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings, const LassoInput<T, Transposed>& in,
-                             T* gradient, T* residual, T* codes) {
+SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings,
+                             const LassoInput<T, Transposed>& in, T* gradient, T* residual, T* codes) {
   const T energy = team.template sum<T>(in.features, [=](int f) { return in.signal[f] * in.signal[f]; });
   const T target = settings.gap_tolerance * energy / 2;
   const T still = kEpsilon<T> * root(energy);  // a smaller move is rounding

@@ -31,9 +31,10 @@ struct TransposedChunks {
     const float* const matrix = packed;
     team.for_each(atoms, [=](int atom) {
       const int chunks = PackedShape{features, atoms}.chunks();
-      const Four* part = reinterpret_cast<const Four*>(matrix) +
-                         (std::int64_t{atom / kGroup} * chunks * kColumnTiles + atom % kGroup / kColumnTile) * kWarp +
-                         atom % kColumnTile * 4;
+      const Four* part =
+          reinterpret_cast<const Four*>(matrix) +
+          (std::int64_t{atom / kGroup} * chunks * kColumnTiles + atom % kGroup / kColumnTile) * kWarp +
+          atom % kColumnTile * 4;
       float sum = 0;
       for (int f = 0; f < features; f += 4) {
         const Four four = part[f / kChunk * kColumnTiles * kWarp + f % kChunk / 4];
@@ -48,19 +49,22 @@ template <int kTileRows, class Block>
 class LassoDeviceCoder {
  public:
   static constexpr int kRows = kTileRows;
+  static constexpr int kResident = 2;
   using Arguments = LassoDeviceArguments;
   using Outputs = LassoDeviceOutputs;
 
   static std::int64_t shared_bytes(const Arguments& args, int threads) {
     return 2 * SharedMemory::bytes<float>(kRows * stride(args)) +
-           SharedMemory::bytes<float>(threads / kWarp * args.tables.features) + SharedMemory::bytes<float>(kRows);
+           SharedMemory::bytes<float>(threads / kWarp * args.tables.features) +
+           SharedMemory::bytes<float>(kRows);
   }
 
   SRDFAST_INLINE LassoDeviceCoder(const Block& block, const Arguments& args, SharedMemory& memory)
       : block_(block), args_(args) {
     gradients_ = memory.take<float>(kRows * stride(args));
     codes_ = memory.take<float>(kRows * stride(args));
-    residual_ = memory.take<float>(block.warps() * args.tables.features) + block.warp() * args.tables.features;
+    residual_ =
+        memory.take<float>(block.warps() * args.tables.features) + block.warp() * args.tables.features;
     gaps_ = memory.take<float>(kRows);
   }
 
@@ -74,11 +78,13 @@ class LassoDeviceCoder {
     block_.sync();
     const WarpTeam<Block> team(block_);
     for (int r = block_.warp(); r < count; r += block_.warps()) {
-      const LassoInput<float, TransposedChunks> in{
-          tables.atoms,         tables.features,
-          tables.atoms,         rows + r * row_stride,
-          tables.dictionary_at(dictionary), {tables.transposed_at(dictionary)},
-          tables.gram_at(dictionary)};
+      const LassoInput<float, TransposedChunks> in{tables.atoms,
+                                                   tables.features,
+                                                   tables.atoms,
+                                                   rows + r * row_stride,
+                                                   tables.dictionary_at(dictionary),
+                                                   {tables.transposed_at(dictionary)},
+                                                   tables.gram_at(dictionary)};
       const float gap = lasso_solve(team, args_.settings, in, gradients_ + r * gradient_stride, residual_,
                                     codes_ + r * gradient_stride);
       if (block_.lane() == 0) gaps_[r] = gap;
@@ -129,7 +135,8 @@ void lasso_device(Queue& queue, const LassoProblem<float>& problem) {
       queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
   const TileTable tiles =
       tile_table(queue, problem.index.data, problem.signals.extent(0), problem.dictionary.extent(0));
-  code_batch<LassoDeviceCoder>(queue, problem.signals.data, tiles, LassoDeviceArguments{tables, problem.settings},
+  code_batch<LassoDeviceCoder>(queue, problem.signals.data, tiles,
+                               LassoDeviceArguments{tables, problem.settings},
                                LassoDeviceOutputs{problem.values.data, problem.gap.data});
 }
 

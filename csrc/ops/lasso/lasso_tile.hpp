@@ -73,12 +73,12 @@ class LassoCoder {
   // Coordinate descent, the reference.
   void descend(int row, const T* signal) {
     const LassoInput<T, TransposedPanels<T>> in{tables_.atoms,
-                           tables_.features,
-                           width_,
-                           signal,
-                           tables_.dictionary(dictionary_),
-                           tables_.transposed(dictionary_),
-                           tables_.gram(dictionary_)};
+                                                tables_.features,
+                                                width_,
+                                                signal,
+                                                tables_.dictionary(dictionary_),
+                                                tables_.transposed(dictionary_),
+                                                tables_.gram(dictionary_)};
     gaps_[row] = lasso_solve(SerialTeam{}, settings_, in, correlations(row), residual_.data(), codes_.data());
     int count = 0;
     for (int a = 0; a < tables_.atoms; ++a) {

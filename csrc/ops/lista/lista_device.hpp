@@ -25,6 +25,7 @@ template <int kTileRows, class Block>
 class ListaDeviceCoder {
  public:
   static constexpr int kRows = kTileRows;
+  static constexpr int kResident = 2;
   using Arguments = ListaDeviceArguments;
   using Outputs = ListaDeviceOutputs;
 
@@ -39,7 +40,8 @@ class ListaDeviceCoder {
     residuals_ = memory.take<float>(kRows * row_stride(args.tables.features));
     // Products read rows to the end of a chunk: what lies beyond atoms and features is zero, and stays so.
     for (int i = block.thread(); i < kRows * codes_stride(); i += block.threads()) codes_[i] = 0;
-    for (int i = block.thread(); i < kRows * row_stride(args.tables.features); i += block.threads()) residuals_[i] = 0;
+    for (int i = block.thread(); i < kRows * row_stride(args.tables.features); i += block.threads())
+      residuals_[i] = 0;
   }
 
   SRDFAST_INLINE void code(std::int64_t dictionary, int, const float* rows, int stride) {
@@ -47,7 +49,8 @@ class ListaDeviceCoder {
     const float* const thresholds = args_.tables.thresholds + dictionary * args_.tables.atoms;
     analyse(rows, stride, [&](float* code, int atom, float sum) { *code = shrink(sum, thresholds[atom]); });
     for (int step = 1; step < args_.steps; ++step) {
-      synthesise([&](int row, int f, float sum) { residuals_[row * stride + f] = rows[row * stride + f] - sum; });
+      synthesise(
+          [&](int row, int f, float sum) { residuals_[row * stride + f] = rows[row * stride + f] - sum; });
       block_.sync();
       analyse(residuals_, stride,
               [&](float* code, int atom, float sum) { *code = shrink(*code + sum, thresholds[atom]); });
@@ -102,7 +105,8 @@ void lista_device(Queue& queue, const ListaProblem<float>& problem) {
   const DeviceLista tables = device_lista(queue, problem.analysis, problem.thresholds, problem.synthesis);
   const TileTable tiles =
       tile_table(queue, problem.index.data, problem.signals.extent(0), problem.analysis.extent(0));
-  code_batch<ListaDeviceCoder>(queue, problem.signals.data, tiles, ListaDeviceArguments{tables, problem.steps},
+  code_batch<ListaDeviceCoder>(queue, problem.signals.data, tiles,
+                               ListaDeviceArguments{tables, problem.steps},
                                ListaDeviceOutputs{problem.values.data});
 }
 

@@ -32,52 +32,60 @@ struct PatchesArguments {
 // from [batch, channels, height, width] -> to [batch, patches, features]
 struct ExtractBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
   using Arguments = PatchesArguments;
   static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread();
     const std::int64_t patches = patch_count(args.grid), features = args.grid.features();
-    if (i >= args.batch * patches * features) return;
-    const std::int64_t image = i / (patches * features), patch = i / features % patches;
-    args.to[i] = args.from[image * args.grid.channels * args.grid.plane() +
-                           pixel_of(args.grid, patch, static_cast<int>(i % features))];
+    const std::int64_t image_size = args.grid.channels * args.grid.plane();
+    for_each_item(block, args.batch * patches * features, [&](std::int64_t i) {
+      const std::int64_t image = i / (patches * features), patch = i / features % patches;
+      args.to[i] = args.from[image * image_size + pixel_of(args.grid, patch, static_cast<int>(i % features))];
+    });
   }
 };
 
-// from [batch, patches, features] -> to [batch, channels, height, width], the mean over the patches at each pixel,
-// added up in the order of the CPU: along a row of patches, then from row to row.
+// from [batch, patches, features] -> to [batch, channels, height, width], the mean over the patches at each
+// pixel, added up in the order of the CPU: along a row of patches, then from row to row.
 struct AverageBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
   using Arguments = PatchesArguments;
   static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread();
     const PatchGrid& grid = args.grid;
     const std::int64_t size = grid.channels * grid.plane();
-    if (i >= args.batch * size) return;
-    const int x = static_cast<int>(i % grid.columns.length);
-    const int y = static_cast<int>(i / grid.columns.length % grid.rows.length);
-    const int channel = static_cast<int>(i % size / grid.plane()), width = grid.patch();
-    const float* const patches = args.from + i / size * patch_count(grid) * grid.features();
+    for_each_item(block, args.batch * size, [&](std::int64_t i) {
+      args.to[i] = mean(grid, args.from + i / size * patch_count(grid) * grid.features(), i % size);
+    });
+  }
+
+ private:
+  SRDFAST_INLINE static float mean(const PatchGrid& grid, const float* patches, std::int64_t pixel) {
+    const int x = static_cast<int>(pixel % grid.columns.length);
+    const int y = static_cast<int>(pixel / grid.columns.length % grid.rows.length);
+    const int channel = static_cast<int>(pixel / grid.plane()), width = grid.patch();
     float total = 0;
     int rows = 0, columns = 0;
     for (int r = grid.rows.first_reaching(y); covers(grid.rows, r, y); ++r, ++rows) {
       float strip = 0;
       columns = 0;
       for (int c = grid.columns.first_reaching(x); covers(grid.columns, c, x); ++c, ++columns) {
-        const int feature = (channel * width + y - grid.rows.position(r)) * width + x - grid.columns.position(c);
+        const int feature =
+            (channel * width + y - grid.rows.position(r)) * width + x - grid.columns.position(c);
         strip += patches[(std::int64_t{r} * grid.columns.count() + c) * grid.features() + feature];
       }
       total += strip;
     }
-    args.to[i] = total * ((1 / static_cast<float>(rows)) * (1 / static_cast<float>(columns)));
+    return total * ((1 / static_cast<float>(rows)) * (1 / static_cast<float>(columns)));
   }
 
- private:
   // For a patch not before the first that reaches the pixel.
   SRDFAST_INLINE static bool covers(const PatchAxis& axis, int patch, int pixel) {
     return patch < axis.count() && axis.position(patch) <= pixel;
@@ -87,15 +95,17 @@ struct AverageBody {
 template <class Queue>
 void extract_device(Queue& queue, const ExtractProblem<float>& problem) {
   const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
-  queue.template launch<ExtractBody>(blocks_for(problem.patches.size(), ExtractBody::kThreads),
-                                     {problem.images.data, problem.patches.data, grid, problem.images.extent(0)});
+  queue.template launch<ExtractBody>(
+      blocks_for(problem.patches.size(), ExtractBody::kThreads),
+      {problem.images.data, problem.patches.data, grid, problem.images.extent(0)});
 }
 
 template <class Queue>
 void average_device(Queue& queue, const AverageProblem<float>& problem) {
   const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
-  queue.template launch<AverageBody>(blocks_for(problem.images.size(), AverageBody::kThreads),
-                                     {problem.patches.data, problem.images.data, grid, problem.images.extent(0)});
+  queue.template launch<AverageBody>(
+      blocks_for(problem.images.size(), AverageBody::kThreads),
+      {problem.patches.data, problem.images.data, grid, problem.images.extent(0)});
 }
 
 }  // namespace SRDFAST_LEVEL

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fused purification on a device. A block cuts a tile of patches of one image into shared memory, codes it and
-// leaves the rebuilt patches; a second pass averages them. Images go through in groups whose patches stay in the
-// second-level cache.
+// The fused purification on a device. A block cuts a tile of patches of one image into shared memory, codes
+// it and leaves the rebuilt patches; a second pass averages them. Images go through in groups whose patches
+// stay in the second-level cache.
 #pragma once
 
 #include "device/code_batch.hpp"
@@ -14,11 +14,14 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-constexpr std::int64_t kPatchBytes = std::int64_t{32} << 20;  // of the patches of a group, where an image has fewer
+constexpr std::int64_t kPatchBytes = std::int64_t{32}
+                                     << 20;  // of the patches of a group, where an image has fewer
 
 template <template <int, class> class Coder, int kRows>
 struct RebuildBody {
   static constexpr int kThreads = CodeBody<Coder, kRows>::kThreads;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = CodeBody<Coder, kRows>::kResident;
   using CoderArguments = typename CodeBody<Coder, kRows>::Of::Arguments;
 
   struct Arguments {
@@ -33,7 +36,9 @@ struct RebuildBody {
   static std::int64_t shared_bytes(const Arguments& args) {
     return CodeBody<Coder, kRows>::shared_bytes(args.coder);
   }
-  SRDFAST_INLINE static std::int64_t tiles(const PatchGrid& grid) { return (patch_count(grid) + kRows - 1) / kRows; }
+  SRDFAST_INLINE static std::int64_t tiles(const PatchGrid& grid) {
+    return (patch_count(grid) + kRows - 1) / kRows;
+  }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void* shared) {
@@ -41,7 +46,8 @@ struct RebuildBody {
     SharedMemory memory(shared);
     float* const rows = memory.take<float>(kRows * stride);
     Coder<kRows, Block> coder(block, args.coder, memory);
-    for (std::int64_t number = block.index(); number < args.batch * tiles(args.grid); number += block.blocks()) {
+    for (std::int64_t number = block.index(); number < args.batch * tiles(args.grid);
+         number += block.blocks()) {
       const std::int64_t image = number / tiles(args.grid), first = number % tiles(args.grid) * kRows;
       const std::int64_t left = patch_count(args.grid) - first;
       const int count = static_cast<int>(left < kRows ? left : kRows);
@@ -52,13 +58,15 @@ struct RebuildBody {
       block.sync();
       coder.code(dictionary_of(args.index, image, args.dictionaries), count, rows, stride);
       float* const out = args.patches + (image * patch_count(args.grid) + first) * features;
-      coder.reconstruct(count, [&](int row, int f, float value) { out[std::int64_t{row} * features + f] = value; });
+      coder.reconstruct(count,
+                        [&](int row, int f, float value) { out[std::int64_t{row} * features + f] = value; });
     }
   }
 };
 
 template <template <int, class> class Coder, class Queue, class Problem, class CoderArguments>
-void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& coder, std::int64_t most_blocks = 0) {
+void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& coder,
+                    std::int64_t most_blocks = 0) {
   const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
   const std::int64_t batch = problem.images.extent(0), size = problem.images.slice_size();
   const std::int64_t image_patches = patch_count(grid) * grid.features();
@@ -75,7 +83,8 @@ void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& 
           using Body = RebuildBody<Coder, decltype(rows)::value>;
           const std::int64_t wanted = count * Body::tiles(grid);
           const std::int64_t blocks = most_blocks != 0 && most_blocks < wanted ? most_blocks : wanted;
-          queue.template launch<Body>(blocks, {images, index, problem.dictionary.extent(0), count, grid, coder, patches});
+          queue.template launch<Body>(
+              blocks, {images, index, problem.dictionary.extent(0), count, grid, coder, patches});
         });
     queue.template launch<AverageBody>(blocks_for(count * size, AverageBody::kThreads),
                                        {patches, problem.purified.data + first * size, grid, count});
@@ -86,7 +95,11 @@ template <class Queue>
 void purify_device(Queue& queue, const PurifyProblem<float, OmpCoding<float>>& problem) {
   const DeviceGrams tables = made_or_found(
       queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
-  rebuild_images<OmpDeviceCoder>(queue, problem, omp_arguments(queue, problem.coding.settings, tables), kOmpBlocks);
+  with_solver(problem.coding.settings, tables.atoms, [&](auto of) {
+    using Solver = typename decltype(of)::SolverType;
+    rebuild_images<OmpWith<Solver>::template Coder>(
+        queue, problem, omp_arguments<Solver>(queue, problem.coding.settings, tables), Solver::kBlocks);
+  });
 }
 
 template <class Queue>

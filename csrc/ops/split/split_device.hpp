@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Tikhonov split on a device: cosine transforms of both axes as products with dense matrices.
 //
-// With C_n the orthonormal cosine transform of length n, which diagonalises the second difference with reflecting
-// boundary (eigenvalues 2 - 2 cos(pi k / n)),
+// With C_n the orthonormal cosine transform of length n, which diagonalises the second difference with
+// reflecting boundary (eigenvalues 2 - 2 cos(pi k / n)),
 //
 //     low = C_h^T ((C_h x C_w^T) / (1 + strength (e_k + e_l))) C_w.
 #pragma once
@@ -20,6 +20,8 @@ constexpr double kPi = 3.14159265358979323846;
 // cosine [length, length], row k of C; eigenvalues [length]
 struct CosineBody {
   static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
 
   struct Arguments {
     float* cosine;
@@ -31,19 +33,18 @@ struct CosineBody {
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t i = std::int64_t{block.index()} * block.threads() + block.thread();
     const std::int64_t length = args.length;
-    if (i >= length * length) return;
-    const std::int64_t k = i / length, x = i % length;
-    // cos(pi k (2x + 1) / 2n) has the period 4n in k (2x + 1): reduced exactly, before it is rounded.
-    const std::int64_t quarter_turns = k * (2 * x + 1) % (4 * length);
-    const double scale = sqrt((k == 0 ? 1.0 : 2.0) / static_cast<double>(length));
-    args.cosine[i] =
-        static_cast<float>(scale * cos(kPi * static_cast<double>(quarter_turns) / (2.0 * static_cast<double>(length))));
-    if (x == 0) {
-      const double half = sin(kPi * static_cast<double>(k) / (2.0 * static_cast<double>(length)));
-      args.eigenvalues[k] = static_cast<float>(4 * half * half);
-    }
+    const double full = static_cast<double>(length);
+    for_each_item(block, length * length, [&](std::int64_t i) {
+      const std::int64_t k = i / length, x = i % length;
+      // cos(pi k (2x + 1) / 2n) has the period 4n in k (2x + 1): reduced exactly, before it is rounded.
+      const double phase = static_cast<double>(k * (2 * x + 1) % (4 * length));
+      args.cosine[i] = static_cast<float>(sqrt((k == 0 ? 1.0 : 2.0) / full) * cos(kPi * phase / (2 * full)));
+      if (x == 0) {
+        const double half = sin(kPi * static_cast<double>(k) / (2 * full));
+        args.eigenvalues[k] = static_cast<float>(4 * half * half);
+      }
+    });
   }
 };
 
@@ -71,7 +72,9 @@ struct RowsOf {
   const float* planes;
   int width;
 
-  SRDFAST_INLINE float operator()(std::int64_t, std::int64_t row, int k) const { return planes[row * width + k]; }
+  SRDFAST_INLINE float operator()(std::int64_t, std::int64_t row, int k) const {
+    return planes[row * width + k];
+  }
 };
 
 // The same where the rows are the planes' columns.
@@ -129,14 +132,15 @@ struct BandsInto {
 template <class Queue>
 void split_device(Queue& queue, const SplitProblem<float>& problem) {
   const std::int64_t planes = problem.images.extent(0);
-  const int height = static_cast<int>(problem.images.extent(1)), width = static_cast<int>(problem.images.extent(2));
+  const int height = static_cast<int>(problem.images.extent(1)),
+            width = static_cast<int>(problem.images.extent(2));
   const CosineTables rows = cosine_tables(queue, height);
   const CosineTables columns = height == width ? rows : cosine_tables(queue, width);
   float* const half = queue.template take<float>(problem.images.size());
   float* const whole = queue.template take<float>(problem.images.size());
   const float strength = static_cast<float>(problem.strength);
-  matrix_product(queue, RowsOf{problem.images.data, width}, columns.forward, 0, columns.shape, 1, planes * height,
-                 IntoRows{half, width});
+  matrix_product(queue, RowsOf{problem.images.data, width}, columns.forward, 0, columns.shape, 1,
+                 planes * height, IntoRows{half, width});
   matrix_product(queue, ColumnsOf{half, height, width}, rows.forward, 0, rows.shape, 1, planes * width,
                  DampedIntoColumns{{whole, height, width}, rows.eigenvalues, columns.eigenvalues, strength});
   matrix_product(queue, ColumnsOf{whole, height, width}, rows.backward, 0, rows.shape, 1, planes * width,
