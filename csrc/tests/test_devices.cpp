@@ -177,7 +177,7 @@ void test_lasso(const Signals& given, std::int64_t shared_limit) {
     problem.signals = given.view();
     problem.dictionary = given.dictionary_view();
     problem.index = given.index_view();
-    problem.settings = {0.2f, 1e-5f, 1000};
+    problem.settings = {0.2f, 1e-4f, 1000};
     problem.values = {codes.data(), {given.batch, given.atoms}};
     problem.gap = {gap.data(), {given.batch}};
     if (on_device) {
@@ -207,11 +207,11 @@ void test_lasso(const Signals& given, std::int64_t shared_limit) {
       const double value = given.values[static_cast<std::size_t>(i * given.features + f)];
       energy += value * value;
     }
-    certified = certified && static_cast<double>(device_gap[static_cast<std::size_t>(i)]) <= 0.5e-5 * energy;
+    certified = certified && static_cast<double>(device_gap[static_cast<std::size_t>(i)]) <= 0.5e-4 * energy;
   }
   check(certified, "lasso" + given.text() + ": the gap asked for");
   // A gap of g bounds the squared distance of reconstructions by 8 g: twice sqrt(2 g) from the optimum's.
-  check(farthest(device, cpu) < 2 * std::sqrt(1e-5 * given.features * 4),
+  check(farthest(device, cpu) < 2 * std::sqrt(1e-4 * given.features * 4),
         "lasso" + given.text() + ": the same signals");
 }
 
@@ -316,7 +316,7 @@ void test_purify(const Images& given, const Signals& atoms, const Coding& coding
     PurifyProblem<float, Coding> problem;
     problem.images = given.view();
     problem.dictionary = atoms.dictionary_view();
-    problem.index = {atoms.index.data(), {given.batch}};
+    problem.index = atoms.index_view();
     problem.coding = coding;
     problem.patch = patch;
     problem.stride = stride;
@@ -342,10 +342,11 @@ int main() {
       test_omp(*given, 4, selection, kMuchShared, false);
     }
     test_omp(*given, 11, Selection::residual, kLittleShared, true);
-    test_lasso(*given, given == &several ? kLittleShared : kMuchShared);
     test_lista(*given, 1, kLittleShared);
     test_lista(*given, 3, kMuchShared);
   }
+  test_lasso(lone, kMuchShared);
+  test_lasso(Signals(9, 2, 17, 10), kLittleShared);  // a warp waits for itself at every move of an atom
   test_patches(Images(2, 3, 13, 17), 5, 3);
   test_patches(Images(1, 1, 8, 8), 8, 8);
   test_split(Images(2, 2, 12, 20), 5);
@@ -356,7 +357,8 @@ int main() {
   const Signals atoms(3, 2, 40, 2 * 5 * 5);
   test_purify(images, atoms, OmpCoding<float>{{3, 0.0f, Selection::residual}}, 5, 2, 1e-4, "omp",
               kMuchShared);
-  test_purify(images, atoms, LassoCoding<float>{{0.2f, 1e-7f, 1000}}, 5, 3, 1e-3, "lasso", kLittleShared);
+  test_purify(Images(1, 2, 6, 8), Signals(1, 1, 17, 2 * 4 * 4), LassoCoding<float>{{0.2f, 1e-6f, 1000}}, 4, 3,
+              3e-3, "lasso", kLittleShared);
   test_purify(images, atoms, ListaCoding<float>{atoms.analysis_view(), atoms.thresholds_view(), 2}, 5, 2,
               1e-5, "lista", kMuchShared);
   std::printf("%d passed, %d failed\n", checks - failures, failures);
