@@ -67,18 +67,14 @@ struct CodeBody {
     SharedMemory memory(shared);
     float* const rows = memory.take<float>(kRows * stride);
     Coder<kRows, Block> coder(block, args.coder, memory);
-    for (std::int64_t number = block.index(); number < args.tiles.most_tiles(kRows);
-         number += block.blocks()) {
-      const DeviceTile tile = args.tiles.find(block, number, kRows);
-      if (tile.count == 0) return;
-      const auto signal_of = [&](int row) { return args.tiles.signal(tile.first + row); };
-      block.sync();  // the rows of the tile before have been read
-      load_rows<kRows>(block, tile.count, features, rows, stride,
-                       [&](int r, int f) { return args.signals[signal_of(r) * features + f]; });
-      block.sync();
-      coder.code(tile.dictionary, tile.count, rows, stride);
-      coder.write(tile.count, signal_of, args.outputs);
-    }
+    const DeviceTile tile = args.tiles.find(block, block.index(), kRows);
+    if (tile.count == 0) return;
+    const auto signal_of = [&](int row) { return args.tiles.signal(tile.first + row); };
+    load_rows<kRows>(block, tile.count, features, rows, stride,
+                     [&](int r, int f) { return args.signals[signal_of(r) * features + f]; });
+    block.sync();
+    coder.code(tile.dictionary, tile.count, rows, stride);
+    coder.write(tile.count, signal_of, args.outputs);
   }
 };
 
@@ -87,27 +83,26 @@ struct Rows {
   static constexpr int value = kRows;
 };
 
-// Calls function(Rows<..>{}) with the most signals a block, 32 or 16, whose `shared_bytes(rows)` fit.
+// Calls function(Rows<..>{}) with 32 signals a block where a multiprocessor then has shared memory for two
+// blocks, or else with 16.
 template <class Queue, class SharedBytes, class Function>
 void with_rows(const Queue& queue, const SharedBytes& shared_bytes, const Function& function) {
-  if (shared_bytes(Rows<32>{}) <= queue.shared_limit()) {
+  if (2 * shared_bytes(Rows<32>{}) <= queue.shared_limit()) {
     function(Rows<32>{});
   } else {
     function(Rows<16>{});
   }
 }
 
-// most_blocks: 0, or how many blocks the coder has memory for; they then take several tiles each.
 template <template <int, class> class Coder, class Queue, class CoderArguments, class Outputs>
 void code_batch(Queue& queue, const float* signals, const TileTable& tiles, const CoderArguments& coder,
-                const Outputs& outputs, std::int64_t most_blocks = 0) {
+                const Outputs& outputs) {
   with_rows(
       queue, [&](auto rows) { return CodeBody<Coder, decltype(rows)::value>::shared_bytes(coder); },
       [&](auto rows) {
         using Body = CodeBody<Coder, decltype(rows)::value>;
-        const std::int64_t wanted = tiles.most_tiles(decltype(rows)::value);
-        const std::int64_t blocks = most_blocks != 0 && most_blocks < wanted ? most_blocks : wanted;
-        queue.template launch<Body>(blocks, {signals, tiles, coder, outputs});
+        queue.template launch<Body>(tiles.most_tiles(decltype(rows)::value),
+                                    {signals, tiles, coder, outputs});
       });
 }
 

@@ -46,27 +46,23 @@ struct RebuildBody {
     SharedMemory memory(shared);
     float* const rows = memory.take<float>(kRows * stride);
     Coder<kRows, Block> coder(block, args.coder, memory);
-    for (std::int64_t number = block.index(); number < args.batch * tiles(args.grid);
-         number += block.blocks()) {
-      const std::int64_t image = number / tiles(args.grid), first = number % tiles(args.grid) * kRows;
-      const std::int64_t left = patch_count(args.grid) - first;
-      const int count = static_cast<int>(left < kRows ? left : kRows);
-      const float* const pixels = args.images + image * args.grid.channels * args.grid.plane();
-      block.sync();  // the rows of the tile before have been read
-      load_rows<kRows>(block, count, features, rows, stride,
-                       [&](int r, int f) { return pixels[pixel_of(args.grid, first + r, f)]; });
-      block.sync();
-      coder.code(dictionary_of(args.index, image, args.dictionaries), count, rows, stride);
-      float* const out = args.patches + (image * patch_count(args.grid) + first) * features;
-      coder.reconstruct(count,
-                        [&](int row, int f, float value) { out[std::int64_t{row} * features + f] = value; });
-    }
+    const std::int64_t image = block.index() / tiles(args.grid);
+    const std::int64_t first = block.index() % tiles(args.grid) * kRows,
+                       left = patch_count(args.grid) - first;
+    const int count = static_cast<int>(left < kRows ? left : kRows);
+    const float* const pixels = args.images + image * args.grid.channels * args.grid.plane();
+    load_rows<kRows>(block, count, features, rows, stride,
+                     [&](int r, int f) { return pixels[pixel_of(args.grid, first + r, f)]; });
+    block.sync();
+    coder.code(dictionary_of(args.index, image, args.dictionaries), count, rows, stride);
+    float* const out = args.patches + (image * patch_count(args.grid) + first) * features;
+    coder.reconstruct(count,
+                      [&](int row, int f, float value) { out[std::int64_t{row} * features + f] = value; });
   }
 };
 
 template <template <int, class> class Coder, class Queue, class Problem, class CoderArguments>
-void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& coder,
-                    std::int64_t most_blocks = 0) {
+void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& coder) {
   const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
   const std::int64_t batch = problem.images.extent(0), size = problem.images.slice_size();
   const std::int64_t image_patches = patch_count(grid) * grid.features();
@@ -81,10 +77,8 @@ void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& 
         queue, [&](auto rows) { return CodeBody<Coder, decltype(rows)::value>::shared_bytes(coder); },
         [&](auto rows) {
           using Body = RebuildBody<Coder, decltype(rows)::value>;
-          const std::int64_t wanted = count * Body::tiles(grid);
-          const std::int64_t blocks = most_blocks != 0 && most_blocks < wanted ? most_blocks : wanted;
-          queue.template launch<Body>(
-              blocks, {images, index, problem.dictionary.extent(0), count, grid, coder, patches});
+          queue.template launch<Body>(count * Body::tiles(grid), {images, index, problem.dictionary.extent(0),
+                                                                  count, grid, coder, patches});
         });
     queue.template launch<AverageBody>(blocks_for(count * size, AverageBody::kThreads),
                                        {patches, problem.purified.data + first * size, grid, count});
@@ -95,10 +89,10 @@ template <class Queue>
 void purify_device(Queue& queue, const PurifyProblem<float, OmpCoding<float>>& problem) {
   const DeviceGrams tables = made_or_found(
       queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
-  with_solver(problem.coding.settings, tables.atoms, [&](auto of) {
-    using Solver = typename decltype(of)::SolverType;
-    rebuild_images<OmpWith<Solver>::template Coder>(
-        queue, problem, omp_arguments<Solver>(queue, problem.coding.settings, tables), Solver::kBlocks);
+  with_omp_device(tables.atoms, [&](auto device) {
+    using Device = decltype(device);
+    rebuild_images<Device::template Coder>(queue, problem,
+                                           omp_arguments<Device>(queue, problem.coding.settings, tables));
   });
 }
 
