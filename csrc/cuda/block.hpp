@@ -67,6 +67,7 @@ class Block {
 #elif defined(__CUDA_ARCH__)
     // No tensor cores for TF32: each lane collects the row and the columns of its sums.
     const int place = lane() / 4, part = lane() % 4;
+#pragma unroll 1  // unrolled, its shuffles would take all registers
     for (int k = 0; k < 8; ++k) {
       const int row_lane = place * 4 + k % 4, column_lane = 2 * part * 4 + k % 4;
       const float upper = shuffle(k < 4 ? left[0] : left[2], row_lane);
