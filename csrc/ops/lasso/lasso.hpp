@@ -94,7 +94,9 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const 
   team.for_each(panel_count<T>(in.atoms), [=](int p) {
     product_panel<1>(in.features, residual, in.features,
                      in.transposed + static_cast<std::int64_t>(p) * in.features * kPanel<T>,
-                     gradient + p * kPanel<T>, 0);
+                     [=](int, int offset, const Vector<T>& sums) {
+                       store(sums, gradient + p * kPanel<T> + offset);
+                     });
   });
   team.sync();
   return team.template sum<T>(in.features, [=](int f) { return residual[f] * residual[f]; });
