@@ -67,8 +67,8 @@ SRDFAST_INLINE void pack_transposed(int inner, int columns, const T* SRDFAST_RES
   }
 }
 
-// One panel for Rows rows: Rows x 2 vectors of sums. take(row, offset, sums) takes each vector, whose first sum
-// is that of column `offset` of the panel.
+// One panel for Rows rows: Rows x 2 vectors of sums. take(row, offset, sums) takes each vector, whose first
+// sum is that of column `offset` of the panel.
 template <int Rows, class T, class Take>
 SRDFAST_INLINE void product_panel(int inner, const T* SRDFAST_RESTRICT rows, int row_stride,
                                   const T* SRDFAST_RESTRICT panel, const Take& take) {
@@ -92,9 +92,9 @@ SRDFAST_INLINE void product_panel(int inner, const T* SRDFAST_RESTRICT rows, int
   }
 }
 
-// rows [count, inner] times the packed matrix [inner, columns], for count up to kTile: take(row, column, sums)
-// takes the products a vector at a time, from `column` on. The last vectors of a row may reach beyond `columns`,
-// to the end of the last panel; what is there is zero. `take` must not write to `rows`.
+// rows [count, inner] times the packed matrix [inner, columns], for count up to kTile: take(row, column,
+// sums) takes the products a vector at a time, from `column` on. The last vectors of a row may reach beyond
+// `columns`, to the end of the last panel; what is there is zero. `take` must not write to `rows`.
 template <class T, class Take>
 void tile_product(int count, int inner, int columns, const T* rows, int row_stride, const T* packed,
                   const Take& take) {

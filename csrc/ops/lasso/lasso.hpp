@@ -92,11 +92,10 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T>& in, const 
   }
   team.sync();  // every lane has left the sweep, which reads the gradient
   team.for_each(panel_count<T>(in.atoms), [=](int p) {
-    product_panel<1>(in.features, residual, in.features,
-                     in.transposed + static_cast<std::int64_t>(p) * in.features * kPanel<T>,
-                     [=](int, int offset, const Vector<T>& sums) {
-                       store(sums, gradient + p * kPanel<T> + offset);
-                     });
+    product_panel<1>(
+        in.features, residual, in.features,
+        in.transposed + static_cast<std::int64_t>(p) * in.features * kPanel<T>,
+        [=](int, int offset, const Vector<T>& sums) { store(sums, gradient + p * kPanel<T> + offset); });
   });
   team.sync();
   return team.template sum<T>(in.features, [=](int f) { return residual[f] * residual[f]; });

@@ -11,7 +11,8 @@ namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 namespace {
 
-// Rebuilds rows of patches of one image; a tile may reach from one row into the next. A coder is one of OmpCoder, LassoCoder and ListaCoder.
+// Rebuilds rows of patches of one image; a tile may reach from one row into the next. A coder is one of
+// OmpCoder, LassoCoder and ListaCoder.
 template <class T, class Coder>
 class RowFiller {
  public:
@@ -29,7 +30,7 @@ class RowFiller {
   void operator()(std::int64_t image, int row, int rows, T* strips) {
     const int columns = grid_.columns.count(), features = grid_.features();
     const std::int64_t total = std::int64_t{rows} * columns;
-    const std::int64_t tiles = (total + kTile - 1) / kTile;  // as even as can be: a tile of one costs as three
+    const std::int64_t tiles = (total + kTile - 1) / kTile;  // as even as can be: one row costs as three
     for (std::int64_t tile = 0; tile < tiles; ++tile) {
       const int first = static_cast<int>(total * tile / tiles);
       const int count = static_cast<int>(total * (tile + 1) / tiles) - first;
