@@ -22,7 +22,7 @@ def bench_batch(timed, crops, purifier, sized):
     given = purifier.purify(images, clusters=clusters)
     np.testing.assert_array_equal(purifier.purify(images).numpy(), given.numpy())
     beside = {
-        "encoder": lambda: purifier._latents(images),
+        "encoder": lambda: purifier.assign(images),
         "kernels": lambda: purifier._rebuild(images, clusters),
     }
 

@@ -67,13 +67,16 @@ SRDFAST_INLINE void pack_transposed(int inner, int columns, const T* SRDFAST_RES
   }
 }
 
-// One panel for Rows rows: Rows x 2 vectors of sums.
-template <int Rows, class T>
+// One panel for Rows rows: Rows x 2 vectors of sums. take(row, offset, sums) takes each vector, whose first
+// sum is that of column `offset` of the panel.
+template <int Rows, class T, class Take>
 SRDFAST_INLINE void product_panel(int inner, const T* SRDFAST_RESTRICT rows, int row_stride,
-                                  const T* SRDFAST_RESTRICT panel, T* SRDFAST_RESTRICT out, int out_stride) {
+                                  const T* SRDFAST_RESTRICT panel, const Take& take) {
   constexpr int kLength = kVectorLength<T>;
+  constexpr int kAhead = 12;  // entries: about what the second-level cache takes to answer
   Vector<T> left[Rows] = {}, right[Rows] = {};
   for (int k = 0; k < inner; ++k, panel += kPanel<T>) {
+    prefetch(panel + kAhead * kPanel<T>, kPanel<T>);
     const Vector<T> left_entries = load(panel), right_entries = load(panel + kLength);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
@@ -84,32 +87,26 @@ SRDFAST_INLINE void product_panel(int inner, const T* SRDFAST_RESTRICT rows, int
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
-    store(left[r], out + static_cast<long>(r) * out_stride);
-    store(right[r], out + static_cast<long>(r) * out_stride + kLength);
+    take(r, 0, left[r]);
+    take(r, kLength, right[r]);
   }
 }
 
-// All panels for Rows rows.
-template <int Rows, class T>
-SRDFAST_INLINE void product_rows(int inner, int panels, const T* rows, int row_stride, const T* packed,
-                                 T* out, int out_stride) {
-  for (int p = 0; p < panels; ++p) {
-    product_panel<Rows>(inner, rows, row_stride, packed + static_cast<std::int64_t>(p) * inner * kPanel<T>,
-                        out + static_cast<long>(p) * kPanel<T>, out_stride);
-  }
-}
-
-// rows [count, inner] times the packed matrix [inner, columns] gives out [count, columns], for count up to
-// kTile. Rows of `out` have room for whole panels.
-template <class T>
-void tile_product(int count, int inner, int columns, const T* rows, int row_stride, const T* packed, T* out,
-                  int out_stride) {
+// rows [count, inner] times the packed matrix [inner, columns], for count up to kTile: take(row, column,
+// sums) takes the products a vector at a time, from `column` on. The last vectors of a row may reach beyond
+// `columns`, to the end of the last panel; what is there is zero. `take` must not write to `rows`.
+template <class T, class Take>
+void tile_product(int count, int inner, int columns, const T* rows, int row_stride, const T* packed,
+                  const Take& take) {
   constexpr int kRows = SRDFAST_VECTOR_BYTES >= 64 ? kTile : kTile / 2;  // what fits the register file
   const int panels = panel_count<T>(columns);
-  const auto rows_from = [=](auto rows_together, int first) {
-    product_rows<decltype(rows_together)::value>(inner, panels, rows + static_cast<long>(first) * row_stride,
-                                                 row_stride, packed,
-                                                 out + static_cast<long>(first) * out_stride, out_stride);
+  const auto rows_from = [&](auto rows_together, int first) {
+    for (int p = 0; p < panels; ++p) {
+      product_panel<decltype(rows_together)::value>(
+          inner, rows + static_cast<long>(first) * row_stride, row_stride,
+          packed + static_cast<std::int64_t>(p) * inner * kPanel<T>,
+          [&](int r, int offset, const Vector<T>& sums) { take(first + r, p * kPanel<T> + offset, sums); });
+    }
   };
   int first = 0;
   for (; count - first >= kRows; first += kRows) rows_from(Constant<kRows>{}, first);

@@ -12,11 +12,12 @@ SRDFAST_INLINE T absolute(T value) {
   return value < 0 ? -value : value;
 }
 
+// Of numbers, or of vectors lane by lane.
 template <class T>
 SRDFAST_INLINE T shrink(T value, T threshold) {
   const T above = value - threshold;
   const T below = value + threshold;
-  return (above > 0 ? above : T(0)) + (below < 0 ? below : T(0));
+  return (above > 0 ? above : T{}) + (below < 0 ? below : T{});
 }
 
 }  // namespace SRDFAST_LEVEL

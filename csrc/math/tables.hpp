@@ -24,10 +24,19 @@ class PackedMatrices {
 
   T* operator[](std::int64_t dictionary) const { return data_.data() + dictionary * size_; }
 
+  // take(row, column, sums) takes rows [count, inner] * matrix; see tile_product.
+  template <class Take>
+  SRDFAST_INLINE void multiply(std::int64_t dictionary, int count, const T* rows, int row_stride,
+                               const Take& take) const {
+    tile_product(count, inner_, columns_, rows, row_stride, (*this)[dictionary], take);
+  }
+
   // out [count, columns] = rows [count, inner] * matrix; out_stride leaves room for whole panels.
   SRDFAST_INLINE void multiply(std::int64_t dictionary, int count, const T* rows, int row_stride, T* out,
                                int out_stride) const {
-    tile_product(count, inner_, columns_, rows, row_stride, (*this)[dictionary], out, out_stride);
+    multiply(dictionary, count, rows, row_stride, [=](int row, int column, const Vector<T>& sums) {
+      store(sums, out + static_cast<long>(row) * out_stride + column);
+    });
   }
 
  private:
@@ -52,8 +61,9 @@ struct TransposedPanels {
                                 T* gradient) const {
     const T* const first = panels;
     team.for_each(panel_count<T>(atoms), [=](int p) {
-      product_panel<1>(features, residual, features, first + std::int64_t{p} * features * kPanel<T>,
-                       gradient + p * kPanel<T>, 0);
+      product_panel<1>(
+          features, residual, features, first + std::int64_t{p} * features * kPanel<T>,
+          [=](int, int offset, const Vector<T>& sums) { store(sums, gradient + p * kPanel<T> + offset); });
     });
   }
 };

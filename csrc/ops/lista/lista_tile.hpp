@@ -70,44 +70,68 @@ class ListaTables final : public Prepared {
   }
 };
 
+// A step's shrinkage is done on the sums of its last product while they are in registers.
 template <class T>
 class ListaCoder {
  public:
   ListaCoder(int steps, const View<const T, 2>& thresholds, const ListaTables<T>& tables)
       : steps_(steps),
-        thresholds_(thresholds),
+        thresholds_view_(thresholds),
         tables_(tables),
         width_(padded(tables.atoms)),
         rebuilt_width_(padded(tables.features)),
+        thresholds_(width_),
         analysed_(kTile * width_),
-        corrections_(kTile * width_),
         codes_(kTile * width_),
-        residuals_(kTile * rebuilt_width_) {}
+        former_codes_(kTile * width_),
+        residuals_(kTile * rebuilt_width_),
+        now_(codes_.data()),
+        former_(former_codes_.data()) {}
 
   // Codes signals [count, features].
   void code(std::int64_t dictionary, int count, const T* signals) {
-    dictionary_ = dictionary;
-    tables_.to_atoms.multiply(dictionary, count, signals, tables_.features, analysed_.data(), width_);
-    shrink_rows(count, [](T analysed, T, T) { return analysed; });
+    choose(dictionary);
+    tables_.to_atoms.multiply(dictionary, count, signals, tables_.features,
+                              [this](int row, int atom, const Vector<T>& analysed) {
+                                const std::int64_t at = std::int64_t{row} * width_ + atom;
+                                if (steps_ > 1) store(analysed, analysed_.data() + at);
+                                keep(at, atom, analysed);
+                              });
     for (int step = 1; step < steps_; ++step) {
       if (tables_.by_gram) {
-        tables_.recurrence.multiply(dictionary, count, codes_.data(), width_, corrections_.data(), width_);
-        shrink_rows(count, [](T analysed, T correction, T) { return analysed + correction; });
+        correct_by_gram(count);
       } else {
         correct_by_residuals(count, signals);
-        shrink_rows(count, [](T, T correction, T code) { return code + correction; });
       }
     }
   }
 
-  const T* codes(int row) const { return codes_.data() + std::int64_t{row} * width_; }
+  const T* codes(int row) const { return now_ + std::int64_t{row} * width_; }
 
   // out [count, features] = codes * synthesis, with out_stride >= padded(features) elements between rows.
   void reconstruct(int count, T* out, int out_stride) const {
-    tables_.to_features.multiply(dictionary_, count, codes_.data(), width_, out, out_stride);
+    tables_.to_features.multiply(dictionary_, count, now_, width_, out, out_stride);
   }
 
  private:
+  // Keeps the thresholds of the dictionary in a row that reaches as far as the panels.
+  void choose(std::int64_t dictionary) {
+    if (dictionary == dictionary_) return;
+    dictionary_ = dictionary;
+    const T* thresholds = thresholds_view_.slice(dictionary);
+    for (int a = 0; a < width_; ++a) thresholds_[a] = a < tables_.atoms ? thresholds[a] : T(0);
+  }
+
+  void correct_by_gram(int count) {
+    T* const former = now_;
+    now_ = former_, former_ = former;
+    tables_.recurrence.multiply(dictionary_, count, former, width_,
+                                [this](int row, int atom, const Vector<T>& correction) {
+                                  const std::int64_t at = std::int64_t{row} * width_ + atom;
+                                  keep(at, atom, load(analysed_.data() + at) + correction);
+                                });
+  }
+
   void correct_by_residuals(int count, const T* signals) {
     reconstruct(count, residuals_.data(), rebuilt_width_);
     for (int r = 0; r < count; ++r) {
@@ -115,33 +139,28 @@ class ListaCoder {
       const T* SRDFAST_RESTRICT signal = signals + std::int64_t{r} * tables_.features;
       for (int f = 0; f < tables_.features; ++f) residual[f] = signal[f] - residual[f];
     }
-    tables_.to_atoms.multiply(dictionary_, count, residuals_.data(), rebuilt_width_, corrections_.data(),
-                              width_);
+    tables_.to_atoms.multiply(dictionary_, count, residuals_.data(), rebuilt_width_,
+                              [this](int row, int atom, const Vector<T>& correction) {
+                                const std::int64_t at = std::int64_t{row} * width_ + atom;
+                                keep(at, atom, load(now_ + at) + correction);
+                              });
   }
 
-  // codes = shrink(moved(analysed, correction, code), thresholds)
-  template <class Moved>
-  SRDFAST_INLINE void shrink_rows(int count, const Moved& moved) {
-    const T* SRDFAST_RESTRICT thresholds = thresholds_.slice(dictionary_);
-    for (int r = 0; r < count; ++r) {
-      T* SRDFAST_RESTRICT codes = codes_.data() + std::int64_t{r} * width_;
-      const T* SRDFAST_RESTRICT analysed = analysed_.data() + std::int64_t{r} * width_;
-      const T* SRDFAST_RESTRICT corrections = corrections_.data() + std::int64_t{r} * width_;
-      for (int a = 0; a < tables_.atoms; ++a) {
-        codes[a] = shrink(moved(analysed[a], corrections[a], codes[a]), thresholds[a]);
-      }
-    }
+  // codes[at...] = shrink(moved, thresholds)
+  SRDFAST_INLINE void keep(std::int64_t at, int atom, const Vector<T>& moved) {
+    store(shrink(moved, load(thresholds_.data() + atom)), now_ + at);
   }
 
   int steps_;
-  View<const T, 2> thresholds_;  // [dictionaries, atoms]
+  View<const T, 2> thresholds_view_;  // [dictionaries, atoms]
   const ListaTables<T>& tables_;
   int width_, rebuilt_width_;
-  std::int64_t dictionary_ = 0;
-  Scratch<T> analysed_;     // [kTile, width], x E^T
-  Scratch<T> corrections_;  // [kTile, width]
-  Scratch<T> codes_;        // [kTile, width]
-  Scratch<T> residuals_;    // [kTile, padded features]
+  std::int64_t dictionary_ = -1;
+  Scratch<T> thresholds_;            // [width], of the dictionary in use
+  Scratch<T> analysed_;              // [kTile, width], x E^T
+  Scratch<T> codes_, former_codes_;  // [kTile, width]
+  Scratch<T> residuals_;             // [kTile, padded features]
+  T *now_, *former_;                 // the codes of this step, and room for those of the next
 };
 
 }  // namespace SRDFAST_LEVEL

@@ -65,28 +65,38 @@ struct PatchGrid {
   }
 };
 
+// body(patch), with the patch side as a constant where it is the usual one: a line of it is then one vector.
+template <class Body>
+SRDFAST_INLINE void with_patch_side(const PatchGrid& grid, const Body& body) {
+  grid.patch() == 8 ? body(8) : body(grid.patch());
+}
+
 // image [channels, height, width] -> out [features], the patch at grid place (row, column).
 template <class T>
 SRDFAST_INLINE void cut_patch(const PatchGrid& grid, const T* image, int row, int column, T* out) {
   const T* corner = image + static_cast<std::int64_t>(grid.rows.position(row)) * grid.columns.length +
                     grid.columns.position(column);
-  for (int c = 0; c < grid.channels; ++c) {
-    for (int y = 0; y < grid.patch(); ++y, out += grid.patch()) {
-      std::memcpy(out, corner + c * grid.plane() + static_cast<std::int64_t>(y) * grid.columns.length,
-                  sizeof(T) * static_cast<std::size_t>(grid.patch()));
+  with_patch_side(grid, [&](int patch) __attribute__((always_inline)) {
+    for (int c = 0; c < grid.channels; ++c) {
+      const T* in = corner + c * grid.plane();
+      for (int y = 0; y < patch; ++y, in += grid.columns.length, out += patch) {
+        std::memcpy(out, in, sizeof(T) * static_cast<std::size_t>(patch));
+      }
     }
-  }
+  });
 }
 
 // Adds one patch to its strip [channels, patch, width].
 template <class T>
 SRDFAST_INLINE void add_to_strip(const PatchGrid& grid, const T* patch, int column, T* strip) {
-  T* SRDFAST_RESTRICT corner = strip + grid.columns.position(column);
-  for (int line = 0; line < grid.channels * grid.patch(); ++line) {
-    T* SRDFAST_RESTRICT out = corner + static_cast<std::int64_t>(line) * grid.columns.length;
-    const T* SRDFAST_RESTRICT in = patch + static_cast<std::int64_t>(line) * grid.patch();
-    for (int x = 0; x < grid.patch(); ++x) out[x] += in[x];
-  }
+  T* const corner = strip + grid.columns.position(column);
+  with_patch_side(grid, [&](int side) __attribute__((always_inline)) {
+    for (int line = 0; line < grid.channels * side; ++line) {
+      T* SRDFAST_RESTRICT out = corner + static_cast<std::int64_t>(line) * grid.columns.length;
+      const T* SRDFAST_RESTRICT in = patch + static_cast<std::int64_t>(line) * side;
+      for (int x = 0; x < side; ++x) out[x] += in[x];
+    }
+  });
 }
 
 // One over the number of patches that cover each pixel of an axis: weights [axis.length].

@@ -27,11 +27,11 @@ void average_cpu(const AverageProblem<T>& problem) {
   const int columns = grid.columns.count();
   const Groups in_order(nullptr, problem.images.extent(0), 1, 1);
   average_by_strips(problem.images, in_order, problem.patch, problem.stride, [&] {
-    return [&](std::int64_t image, int row, T* strip) {
+    return [&](std::int64_t image, int row, int rows, T* strips) {
       const T* patch =
           problem.patches.slice(image) + static_cast<std::int64_t>(row) * columns * grid.features();
-      for (int column = 0; column < columns; ++column, patch += grid.features()) {
-        add_to_strip(grid, patch, column, strip);
+      for (int i = 0; i < rows * columns; ++i, patch += grid.features()) {
+        add_to_strip(grid, patch, i % columns, strips + i / columns * grid.strip_size());
       }
     };
   });

@@ -33,9 +33,11 @@ struct StripPlan {
 };
 
 // Writes `images` [batch, channels, height, width] as averages of patches, in the order of `groups`.
-//   make_filler()              called once per range of work; returns the filler with its own scratch memory
-//   filler(image, row, strip)  adds the patches of one row of one image to the zeroed strip [channels, patch,
-//                              width]
+//   make_filler()                     called once per range of work; returns the filler with its own scratch
+//                                     memory
+//   filler(image, row, rows, strips)  adds the patches of `rows` rows of one image, from `row` on, to the
+//   zeroed
+//                                     strips [rows, channels, patch, width]
 template <class T, class MakeFiller>
 SRDFAST_INLINE void average_by_strips(const View<T, 4>& images, const Groups& groups, int patch, int stride,
                                       const MakeFiller& make_filler) {
@@ -57,15 +59,19 @@ SRDFAST_INLINE void average_by_strips(const View<T, 4>& images, const Groups& gr
     std::int64_t kept = 0;  // strips before the band that are still there
     for (std::int64_t row = 0; row < plan.rows; row += plan.band) {
       const std::int64_t count = plan.rows - row < plan.band ? plan.rows - row : plan.band;
-      parallel_for(together * count, together * count / kRanges + 1,
-                   [&](std::int64_t begin, std::int64_t end) {
-                     auto filler = make_filler();
-                     for (std::int64_t i = begin; i < end; ++i) {
-                       T* strip = strips.data() + (i / count * held + kept + i % count) * size;
-                       std::memset(static_cast<void*>(strip), 0, strip_bytes);
-                       filler(groups.signal(image + i / count), static_cast<int>(row + i % count), strip);
-                     }
-                   });
+      parallel_for(
+          together * count, together * count / kRanges + 1, [&](std::int64_t begin, std::int64_t end) {
+            auto filler = make_filler();
+            for (std::int64_t i = begin; i < end;) {
+              const std::int64_t rest = count - i % count;  // of the rows of this image
+              const std::int64_t rows = rest < end - i ? rest : end - i;
+              T* first = strips.data() + (i / count * held + kept + i % count) * size;
+              std::memset(static_cast<void*>(first), 0, static_cast<std::size_t>(rows) * strip_bytes);
+              filler(groups.signal(image + i / count), static_cast<int>(row + i % count),
+                     static_cast<int>(rows), first);
+              i += rows;
+            }
+          });
       const bool last = row + count == plan.rows;
       const int top = grid.rows.position(static_cast<int>(row));
       const int bottom = last ? grid.rows.length : grid.rows.position(static_cast<int>(row + count));

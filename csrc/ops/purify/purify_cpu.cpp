@@ -11,7 +11,8 @@ namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 namespace {
 
-// Rebuilds one row of patches of one image. A coder is one of OmpCoder, LassoCoder and ListaCoder.
+// Rebuilds rows of patches of one image; a tile may reach from one row into the next. A coder is one of
+// OmpCoder, LassoCoder and ListaCoder.
 template <class T, class Coder>
 class RowFiller {
  public:
@@ -26,17 +27,22 @@ class RowFiller {
         patches_(kTile * grid.features()),
         rebuilt_(kTile * rebuilt_width_) {}
 
-  void operator()(std::int64_t image, int row, T* strip) {
+  void operator()(std::int64_t image, int row, int rows, T* strips) {
     const int columns = grid_.columns.count(), features = grid_.features();
-    for (int first = 0; first < columns; first += kTile) {
-      const int count = columns - first < kTile ? columns - first : kTile;
+    const std::int64_t total = std::int64_t{rows} * columns;
+    const std::int64_t tiles = (total + kTile - 1) / kTile;  // as even as can be: one row costs as three
+    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+      const int first = static_cast<int>(total * tile / tiles);
+      const int count = static_cast<int>(total * (tile + 1) / tiles) - first;
       for (int r = 0; r < count; ++r) {
-        cut_patch(grid_, images_.slice(image), row, first + r, patches_.data() + std::int64_t{r} * features);
+        cut_patch(grid_, images_.slice(image), row + (first + r) / columns, (first + r) % columns,
+                  patches_.data() + std::int64_t{r} * features);
       }
       coder_.code(index_ ? index_[image] : 0, count, patches_.data());
       coder_.reconstruct(count, rebuilt_.data(), rebuilt_width_);
       for (int r = 0; r < count; ++r) {
-        add_to_strip(grid_, rebuilt_.data() + std::int64_t{r} * rebuilt_width_, first + r, strip);
+        add_to_strip(grid_, rebuilt_.data() + std::int64_t{r} * rebuilt_width_, (first + r) % columns,
+                     strips + (first + r) / columns * grid_.strip_size());
       }
     }
   }
