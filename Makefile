@@ -5,6 +5,7 @@
 # make bench     time it beside its rivals; the figures go to bench/results/ (BENCH_ARGS=--quick: does it run?)
 # make lint      formatters, linters and types
 # make sanitize  the C++ tests under the thread, address and undefined-behaviour sanitizers
+# make kernels   compile the CUDA kernels for many GPUs and print what each takes of one (needs CUDA 12.8 or newer)
 # make wheel     build dist/srdfast-*.whl
 # make clean     remove everything that the above made, but for the figures
 #
@@ -13,6 +14,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+ARCHITECTURES ?= 75-real;80-real;90
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # `python -m pytest` must find the installed package, not the folder of the same name beside it.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test bench lint sanitize wheel clean
+.PHONY: demo test bench lint sanitize kernels wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
@@ -51,6 +53,14 @@ sanitize: $(VENV)/.build
 	  && $(BIN)/cmake --build build/$$sanitizers --target test_teams test_tiles test_devices >/dev/null \
 	  && for subject in teams tiles devices; do setarch -R build/$$sanitizers/test_$$subject || exit 1; done || exit 1; \
 	done
+
+kernels: $(VENV)/.build
+	rm -rf build/kernels
+	$(BIN)/cmake -G Ninja -S . -B build/kernels -DSRDFAST_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$(ARCHITECTURES)" \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) >/dev/null
+	$(BIN)/cmake --build build/kernels --target srdfast_cuda --verbose >build/kernels/log \
+	  || { cat build/kernels/log; exit 1; }
+	$(BIN)/python .ci/kernels.py <build/kernels/log
 
 wheel: $(VENV)/.build
 	rm -rf dist

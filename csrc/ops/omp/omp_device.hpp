@@ -36,7 +36,7 @@ struct OmpDevice {
   class Coder {
    public:
     static constexpr int kRows = kTileRows;
-    static constexpr int kResident = kAtoms > 16 ? 1 : 2;
+    static constexpr int kResident = kAtoms > 8 ? 1 : 2;
     using Arguments = OmpDeviceArguments;
     using Outputs = OmpDeviceOutputs;
 
