@@ -36,8 +36,7 @@ struct StripPlan {
 //   make_filler()                     called once per range of work; returns the filler with its own scratch
 //                                     memory
 //   filler(image, row, rows, strips)  adds the patches of `rows` rows of one image, from `row` on, to the
-//   zeroed
-//                                     strips [rows, channels, patch, width]
+//                                     zeroed strips [rows, channels, patch, width]
 template <class T, class MakeFiller>
 SRDFAST_INLINE void average_by_strips(const View<T, 4>& images, const Groups& groups, int patch, int stride,
                                       const MakeFiller& make_filler) {
