@@ -11,7 +11,7 @@ def build_info() -> dict[str, Any]:
 
     Returns:
         A dictionary with `version`, `compiler`, `cpu_level` (the one in use), `available_cpu_levels` (slowest
-        first), `cuda` (whether GPU kernels were built) and `threads`.
+        first), `cuda` (whether the functions can compute on a GPU) and `threads`.
 
     Raises:
         ValueError: SRDFAST_CPU_LEVEL names a level that this machine or build lacks.
