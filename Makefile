@@ -48,10 +48,11 @@ lint: $(VENV)/.test $(VENV)/.lint
 
 sanitize: $(VENV)/.build
 	@set -e; for sanitizers in thread address,undefined; do \
+	  subjects="teams tiles"; [ $$sanitizers != thread ] || subjects="$$subjects devices"; \
 	  $(BIN)/cmake -G Ninja -S . -B build/$$sanitizers -DSRDFAST_TESTS=ON -DSRDFAST_CUDA=OFF -DCMAKE_BUILD_TYPE=Debug \
 	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$$sanitizers" >/dev/null \
-	  && $(BIN)/cmake --build build/$$sanitizers --target test_teams test_tiles test_devices >/dev/null \
-	  && for subject in teams tiles devices; do setarch -R build/$$sanitizers/test_$$subject || exit 1; done || exit 1; \
+	  && $(BIN)/cmake --build build/$$sanitizers --target $$(printf 'test_%s ' $$subjects) >/dev/null \
+	  && for subject in $$subjects; do setarch -R build/$$sanitizers/test_$$subject || exit 1; done || exit 1; \
 	done
 
 kernels: $(VENV)/.build
