@@ -38,18 +38,14 @@ class DeviceGuard {
 class Queue {
  public:
   explicit Queue(const CudaCall& call)
-      : guard_(call.device),
-        stream_(static_cast<cudaStream_t>(call.stream)),
-        next_(static_cast<char*>(call.workspace)) {
+      : guard_(call.device), stream_(static_cast<cudaStream_t>(call.stream)), workspace_(call.workspace) {
     check(cudaDeviceGetAttribute(&shared_limit_, cudaDevAttrMaxSharedMemoryPerBlockOptin, call.device),
           "cudaDeviceGetAttribute");
   }
 
   template <class T>
   T* take(std::int64_t count) {
-    T* const taken = reinterpret_cast<T*>(next_);
-    next_ += aligned_bytes(count * static_cast<std::int64_t>(sizeof(T)));
-    return taken;
+    return workspace_.template take<T>(count);
   }
 
   template <class Body>
@@ -79,7 +75,7 @@ class Queue {
  private:
   DeviceGuard guard_;
   cudaStream_t stream_;
-  char* next_;
+  PlacingQueue workspace_;
   int shared_limit_ = 0;
 };
 

@@ -18,7 +18,7 @@ struct DeviceInfo {
 struct RuntimeInfo {
   bool built;                 // this build has CUDA kernels
   std::string toolkit;        // the CUDA version they were compiled with: "13.0"
-  std::string architectures;  // what they were compiled for: "75-real;90a-real;120"
+  std::string architectures;  // what they were compiled for: "75-real 80-real 90"
   std::string driver;         // the newest CUDA version that the driver runs; empty without a driver
   std::string why_none;       // why there is no device, in words; empty where there is one
   std::vector<DeviceInfo> devices;

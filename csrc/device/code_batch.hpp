@@ -28,53 +28,78 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-// rows [kRows, stride] = element(row, feature), zero beyond count and features. The block must sync after.
-template <int kRows, class Block, class Element>
-SRDFAST_INLINE void load_rows(const Block& block, int count, int features, float* rows, int stride,
-                              const Element& element) {
-  for (int r = block.warp(); r < kRows; r += block.warps()) {
-    for (int f = block.lane(); f < stride; f += kWarp) {
-      rows[r * stride + f] = r < count && f < features ? element(r, f) : 0.0f;
-    }
-  }
-}
-
 struct AnyBlock {};  // stands for the block where only the coder's types and sizes matter
 
-template <template <int, class> class Coder, int kRows>
-struct CodeBody {
+// A coder with the rows of a tile before it, in the shared memory of a block.
+template <template <int, class> class Coder, int kRows, class Block = AnyBlock>
+class TileCoder {
+ public:
+  using Of = Coder<kRows, Block>;
   static constexpr int kThreads = 256;
   static constexpr bool kFewerWillDo = true;
-  using Of = Coder<kRows, AnyBlock>;
   static constexpr int kResident = Of::kResident;
 
-  struct Arguments {
-    const float* signals;  // [batch, features]
-    TileTable tiles;
-    typename Of::Arguments coder;
-    typename Of::Outputs outputs;
-  };
-
-  static std::int64_t shared_bytes(const Arguments& args) { return shared_bytes(args.coder); }
   static std::int64_t shared_bytes(const typename Of::Arguments& coder) {
     return SharedMemory::bytes<float>(kRows * row_stride(coder.features())) +
            Of::shared_bytes(coder, kThreads);
   }
 
+  SRDFAST_INLINE TileCoder(const Block& block, const typename Of::Arguments& coder, void* shared)
+      : block_(block),
+        memory_(shared),
+        features_(coder.features()),
+        stride_(row_stride(features_)),
+        rows_(memory_.take<float>(kRows * stride_)),
+        coder_(block, coder, memory_) {}
+
+  // Codes `count` signals element(row, feature).
+  template <class Element>
+  SRDFAST_INLINE void code(std::int64_t dictionary, int count, const Element& element) {
+    for (int r = block_.warp(); r < kRows; r += block_.warps()) {
+      for (int f = block_.lane(); f < stride_; f += kWarp) {
+        rows_[r * stride_ + f] = r < count && f < features_ ? element(r, f) : 0.0f;
+      }
+    }
+    block_.sync();
+    coder_.code(dictionary, count, rows_, stride_);
+  }
+
+  SRDFAST_INLINE const Of& codes() const { return coder_; }
+
+ private:
+  const Block& block_;
+  SharedMemory memory_;
+  int features_, stride_;
+  float* rows_;  // [kRows, stride], zero beyond the signals and their features
+  Of coder_;
+};
+
+template <template <int, class> class Coder, int kRows>
+struct CodeBody {
+  using Tile = TileCoder<Coder, kRows>;
+  static constexpr int kThreads = Tile::kThreads;
+  static constexpr bool kFewerWillDo = Tile::kFewerWillDo;
+  static constexpr int kResident = Tile::kResident;
+
+  struct Arguments {
+    const float* signals;  // [batch, features]
+    TileTable tiles;
+    typename Tile::Of::Arguments coder;
+    typename Tile::Of::Outputs outputs;
+  };
+
+  static std::int64_t shared_bytes(const Arguments& args) { return Tile::shared_bytes(args.coder); }
+
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void* shared) {
-    const int features = args.coder.features(), stride = row_stride(features);
-    SharedMemory memory(shared);
-    float* const rows = memory.take<float>(kRows * stride);
-    Coder<kRows, Block> coder(block, args.coder, memory);
+    const int features = args.coder.features();
+    TileCoder<Coder, kRows, Block> coder(block, args.coder, shared);
     const DeviceTile tile = args.tiles.find(block, block.index(), kRows);
     if (tile.count == 0) return;
     const auto signal_of = [&](int row) { return args.tiles.signal(tile.first + row); };
-    load_rows<kRows>(block, tile.count, features, rows, stride,
-                     [&](int r, int f) { return args.signals[signal_of(r) * features + f]; });
-    block.sync();
-    coder.code(tile.dictionary, tile.count, rows, stride);
-    coder.write(tile.count, signal_of, args.outputs);
+    coder.code(tile.dictionary, tile.count,
+               [&](int row, int f) { return args.signals[signal_of(row) * features + f]; });
+    coder.codes().write(tile.count, signal_of, args.outputs);
   }
 };
 
@@ -85,9 +110,9 @@ struct Rows {
 
 // Calls function(Rows<..>{}) with 32 signals a block where a multiprocessor then has shared memory for two
 // blocks, or else with 16.
-template <class Queue, class SharedBytes, class Function>
-void with_rows(const Queue& queue, const SharedBytes& shared_bytes, const Function& function) {
-  if (2 * shared_bytes(Rows<32>{}) <= queue.shared_limit()) {
+template <template <int, class> class Coder, class Queue, class CoderArguments, class Function>
+void with_rows(const Queue& queue, const CoderArguments& coder, const Function& function) {
+  if (2 * TileCoder<Coder, 32>::shared_bytes(coder) <= queue.shared_limit()) {
     function(Rows<32>{});
   } else {
     function(Rows<16>{});
@@ -97,13 +122,10 @@ void with_rows(const Queue& queue, const SharedBytes& shared_bytes, const Functi
 template <template <int, class> class Coder, class Queue, class CoderArguments, class Outputs>
 void code_batch(Queue& queue, const float* signals, const TileTable& tiles, const CoderArguments& coder,
                 const Outputs& outputs) {
-  with_rows(
-      queue, [&](auto rows) { return CodeBody<Coder, decltype(rows)::value>::shared_bytes(coder); },
-      [&](auto rows) {
-        using Body = CodeBody<Coder, decltype(rows)::value>;
-        queue.template launch<Body>(tiles.most_tiles(decltype(rows)::value),
-                                    {signals, tiles, coder, outputs});
-      });
+  with_rows<Coder>(queue, coder, [&](auto rows) {
+    using Body = CodeBody<Coder, decltype(rows)::value>;
+    queue.template launch<Body>(tiles.most_tiles(decltype(rows)::value), {signals, tiles, coder, outputs});
+  });
 }
 
 }  // namespace SRDFAST_LEVEL

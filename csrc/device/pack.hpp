@@ -12,11 +12,7 @@ inline namespace SRDFAST_LEVEL {
 
 // Element (inner, column) of matrix m is source[m * matrix_stride + inner * inner_stride + column *
 // column_stride].
-struct PackBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
-
+struct PackBody : ItemBody {
   struct Arguments {
     const float* source;
     std::int64_t matrix_stride, inner_stride, column_stride;
@@ -24,8 +20,6 @@ struct PackBody {
     std::int64_t matrices;
     float* packed;  // [matrices, shape.size()]
   };
-
-  static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
@@ -55,9 +49,8 @@ float* packed_matrices(Queue& queue, const float* source, std::int64_t matrix_st
                        std::int64_t matrices) {
   const std::int64_t count = matrices * shape.size();
   float* const packed = queue.template take<float>(count);
-  queue.template launch<PackBody>(
-      blocks_for(count, PackBody::kThreads),
-      {source, matrix_stride, inner_stride, column_stride, shape, matrices, packed});
+  launch_items<PackBody>(queue, count,
+                         {source, matrix_stride, inner_stride, column_stride, shape, matrices, packed});
   return packed;
 }
 

@@ -80,9 +80,22 @@ SRDFAST_INLINE void for_each_item(const Block& block, std::int64_t count, const 
   }
 }
 
-// The blocks of a body whose threads take one item each.
-SRDFAST_INLINE std::int64_t blocks_for(std::int64_t items, int threads) {
-  return (items + threads - 1) / threads;
+// What bodies that go through their work by `for_each_item` have in common.
+struct ItemBody {
+  static constexpr int kThreads = 256;
+  static constexpr bool kFewerWillDo = true;
+  static constexpr int kResident = 1;
+
+  template <class Arguments>
+  static std::int64_t shared_bytes(const Arguments&) {
+    return 0;
+  }
+};
+
+// Launches an ItemBody with a thread for each of `items`.
+template <class Body, class Queue>
+void launch_items(Queue& queue, std::int64_t items, const typename Body::Arguments& arguments) {
+  queue.template launch<Body>((items + Body::kThreads - 1) / Body::kThreads, arguments);
 }
 
 // Hands out parts of a block's shared memory.

@@ -28,6 +28,21 @@ struct DeviceGrams {
   SRDFAST_INLINE const float* transposed_at(std::int64_t d) const { return transposed + d * shape().size(); }
   SRDFAST_INLINE const float* gram_at(std::int64_t d) const { return gram + d * atoms * atoms; }
   SRDFAST_INLINE const float* norms_at(std::int64_t d) const { return norms + d * atoms; }
+
+  // Elements between rows of correlations; the 8 apart spread a warp's stores over the banks.
+  SRDFAST_INLINE int correlation_stride() const { return (atoms + 31) / 32 * 32 + 8; }
+
+  // correlations [kRows, correlation_stride()] = rows [kRows, features] times a dictionary, transposed. The
+  // block has written them when this returns.
+  template <int kRows, class Block>
+  SRDFAST_INLINE void correlate(const Block& block, std::int64_t d, const float* rows, int stride,
+                                float* correlations) const {
+    const int correlations_apart = correlation_stride();
+    block_product<kRows / kRowTile>(
+        block, rows, stride, transposed_at(d), shape(),
+        [&](int row, int column, float sum) { correlations[row * correlations_apart + column] = sum; });
+    block.sync();
+  }
 };
 
 // For LISTA.
@@ -97,6 +112,13 @@ auto made_or_found(Queue& queue, const Prepared* prepared, const Make& make) {
   if (prepared == nullptr) return make(queue);
   PlacingQueue found(static_cast<const CudaTables&>(*prepared).data);
   return make(found);
+}
+
+// The tables of a problem for pursuit or lasso.
+template <class Queue, class Problem>
+DeviceGrams problem_grams(Queue& queue, const Problem& problem) {
+  return made_or_found(queue, problem.prepared,
+                       [&](auto& place) { return device_grams(place, problem.dictionary); });
 }
 
 }  // namespace SRDFAST_LEVEL

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 
-#include "device/pack.hpp"
 #include "device/queue.hpp"
 #include "device/warp_team.hpp"
 
@@ -88,12 +87,8 @@ struct TableArguments {
 };
 
 // counters = 0
-struct ClearBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
+struct ClearBody : ItemBody {
   using Arguments = TableArguments;
-  static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
@@ -102,12 +97,8 @@ struct ClearBody {
 };
 
 // counters = signals of each dictionary
-struct CountBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
+struct CountBody : ItemBody {
   using Arguments = TableArguments;
-  static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
@@ -118,10 +109,7 @@ struct CountBody {
 };
 
 // starts = sums of the counters before each dictionary, by one block; the counters then hold them too.
-struct StartsBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
+struct StartsBody : ItemBody {
   using Arguments = TableArguments;
   static std::int64_t shared_bytes(const Arguments&) { return SharedMemory::bytes<int>(kThreads); }
 
@@ -147,12 +135,8 @@ struct StartsBody {
 };
 
 // order = the signals, each at a place of its dictionary
-struct OrderBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
+struct OrderBody : ItemBody {
   using Arguments = TableArguments;
-  static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
@@ -173,10 +157,10 @@ TileTable tile_table(Queue& queue, const std::int64_t* index, std::int64_t batch
                             queue.template take<int>(dictionaries),
                             queue.template take<int>(dictionaries + 1),
                             queue.template take<int>(batch)};
-  queue.template launch<ClearBody>(blocks_for(dictionaries, ClearBody::kThreads), args);
-  queue.template launch<CountBody>(blocks_for(batch, CountBody::kThreads), args);
+  launch_items<ClearBody>(queue, dictionaries, args);
+  launch_items<CountBody>(queue, batch, args);
   queue.template launch<StartsBody>(1, args);
-  queue.template launch<OrderBody>(blocks_for(batch, OrderBody::kThreads), args);
+  launch_items<OrderBody>(queue, batch, args);
   return {batch, dictionaries, args.order, args.starts};
 }
 

@@ -9,13 +9,6 @@ inline namespace SRDFAST_LEVEL {
 
 constexpr int kWarp = 32;
 
-// A non-negative float as a number of the same order.
-SRDFAST_INLINE unsigned ordered(float value) {
-  unsigned bits;
-  __builtin_memcpy(&bits, &value, sizeof(bits));
-  return bits;
-}
-
 template <class Block>
 class WarpTeam {
  public:

@@ -54,15 +54,15 @@ class LassoDeviceCoder {
   using Outputs = LassoDeviceOutputs;
 
   static std::int64_t shared_bytes(const Arguments& args, int threads) {
-    return 2 * SharedMemory::bytes<float>(kRows * stride(args)) +
+    return 2 * SharedMemory::bytes<float>(kRows * args.tables.correlation_stride()) +
            SharedMemory::bytes<float>(threads / kWarp * args.tables.features) +
            SharedMemory::bytes<float>(kRows);
   }
 
   SRDFAST_INLINE LassoDeviceCoder(const Block& block, const Arguments& args, SharedMemory& memory)
       : block_(block), args_(args) {
-    gradients_ = memory.take<float>(kRows * stride(args));
-    codes_ = memory.take<float>(kRows * stride(args));
+    gradients_ = memory.take<float>(kRows * args.tables.correlation_stride());
+    codes_ = memory.take<float>(kRows * args.tables.correlation_stride());
     residual_ =
         memory.take<float>(block.warps() * args.tables.features) + block.warp() * args.tables.features;
     gaps_ = memory.take<float>(kRows);
@@ -70,12 +70,9 @@ class LassoDeviceCoder {
 
   SRDFAST_INLINE void code(std::int64_t dictionary, int count, const float* rows, int row_stride) {
     const DeviceGrams& tables = args_.tables;
-    const int gradient_stride = stride(args_);
+    const int gradient_stride = args_.tables.correlation_stride();
     dictionary_ = dictionary;
-    block_product<kRows / kRowTile>(
-        block_, rows, row_stride, tables.transposed_at(dictionary), tables.shape(),
-        [&](int row, int column, float sum) { gradients_[row * gradient_stride + column] = sum; });
-    block_.sync();
+    tables.correlate<kRows>(block_, dictionary, rows, row_stride, gradients_);
     const WarpTeam<Block> team(block_);
     for (int r = block_.warp(); r < count; r += block_.warps()) {
       const LassoInput<float, TransposedChunks> in{tables.atoms,
@@ -97,7 +94,7 @@ class LassoDeviceCoder {
     const int features = args_.tables.features;
     const float* const dictionary = args_.tables.dictionary_at(dictionary_);
     for (int r = block_.warp(); r < count; r += block_.warps()) {
-      const float* const codes = codes_ + r * stride(args_);
+      const float* const codes = codes_ + r * args_.tables.correlation_stride();
       for (int f = block_.lane(); f < features; f += kWarp) {
         float sum = 0;
         for (int a = 0; a < args_.tables.atoms; ++a) {
@@ -114,15 +111,13 @@ class LassoDeviceCoder {
     for (int r = block_.warp(); r < count; r += block_.warps()) {
       const std::int64_t signal = signal_of(r);
       for (int a = block_.lane(); a < atoms; a += kWarp) {
-        outputs.values[signal * atoms + a] = codes_[r * stride(args_) + a];
+        outputs.values[signal * atoms + a] = codes_[r * args_.tables.correlation_stride() + a];
       }
       if (block_.lane() == 0) outputs.gap[signal] = gaps_[r];
     }
   }
 
  private:
-  SRDFAST_INLINE static int stride(const Arguments& args) { return (args.tables.atoms + 31) / 32 * 32 + 8; }
-
   const Block& block_;
   const Arguments& args_;
   std::int64_t dictionary_ = 0;
@@ -131,8 +126,7 @@ class LassoDeviceCoder {
 
 template <class Queue>
 void lasso_device(Queue& queue, const LassoProblem<float>& problem) {
-  const DeviceGrams tables = made_or_found(
-      queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
+  const DeviceGrams tables = problem_grams(queue, problem);
   const TileTable tiles =
       tile_table(queue, problem.index.data, problem.signals.extent(0), problem.dictionary.extent(0));
   code_batch<LassoDeviceCoder>(queue, problem.signals.data, tiles,

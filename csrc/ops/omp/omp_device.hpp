@@ -30,8 +30,6 @@ struct OmpDeviceOutputs {
 // For at most 32 kAtoms atoms.
 template <int kAtoms>
 struct OmpDevice {
-  static constexpr int kLaneAtoms = kAtoms;
-
   template <int kTileRows, class Block>
   class Coder {
    public:
@@ -41,7 +39,7 @@ struct OmpDevice {
     using Outputs = OmpDeviceOutputs;
 
     static std::int64_t shared_bytes(const Arguments& args, int) {
-      return SharedMemory::bytes<float>(kRows * stride(args)) +
+      return SharedMemory::bytes<float>(kRows * args.tables.correlation_stride()) +
              2 * SharedMemory::bytes<float>(kRows * args.settings.max_atoms) +
              SharedMemory::bytes<std::int32_t>(kRows) +
              SharedMemory::bytes<float>(args.solvers * coordinates_size(args));
@@ -50,7 +48,7 @@ struct OmpDevice {
     SRDFAST_INLINE Coder(const Block& block, const Arguments& args, SharedMemory& memory)
         : block_(block), args_(args) {
       const int most = args.settings.max_atoms;
-      correlations_ = memory.take<float>(kRows * stride(args));
+      correlations_ = memory.take<float>(kRows * args.tables.correlation_stride());
       values_ = memory.take<float>(kRows * most);
       indices_ = memory.take<std::int32_t>(kRows * most);
       counts_ = memory.take<std::int32_t>(kRows);
@@ -59,12 +57,8 @@ struct OmpDevice {
 
     SRDFAST_INLINE void code(std::int64_t dictionary, int count, const float* rows, int row_stride) {
       const DeviceGrams& tables = args_.tables;
-      const int correlation_stride = stride(args_);
       dictionary_ = dictionary;
-      block_product<kRows / kRowTile>(
-          block_, rows, row_stride, tables.transposed_at(dictionary), tables.shape(),
-          [&](int row, int column, float sum) { correlations_[row * correlation_stride + column] = sum; });
-      block_.sync();
+      tables.correlate<kRows>(block_, dictionary, rows, row_stride, correlations_);
       const int solvers = args_.solvers < block_.warps() ? args_.solvers : block_.warps();
       if (block_.warp() < solvers) {
         for (int r = block_.warp(); r < count; r += solvers) solve(r, rows + r * row_stride);
@@ -101,8 +95,6 @@ struct OmpDevice {
     }
 
    private:
-    // Elements between rows of correlations; the 8 apart spread a warp's stores over the banks.
-    SRDFAST_INLINE static int stride(const Arguments& args) { return (args.tables.atoms + 31) / 32 * 32 + 8; }
     SRDFAST_INLINE static std::int64_t coordinates_size(const Arguments& args) {
       return std::int64_t{args.settings.max_atoms} * args.tables.atoms;
     }
@@ -114,7 +106,7 @@ struct OmpDevice {
           tables.features, [=](int f) { return signal[f] * signal[f]; });
       OmpWarp<kAtoms, Block> warp(block_, args_.settings,
                                   {tables.atoms, tables.gram_at(dictionary_), tables.norms_at(dictionary_)},
-                                  correlations_ + row * stride(args_), energy,
+                                  correlations_ + row * args_.tables.correlation_stride(), energy,
                                   coordinates_ + block_.warp() * coordinates_size(args_));
       const int chosen = warp.solve(indices_ + row * most, values_ + row * most);
       if (block_.lane() == 0) counts_[row] = chosen;
@@ -146,16 +138,15 @@ void with_omp_device(int atoms, const Function& function) {
 template <class Device, class Queue>
 OmpDeviceArguments omp_arguments(const Queue& queue, const OmpSettings<float>& settings,
                                  const DeviceGrams& tables) {
-  using Body = CodeBody<Device::template Coder, 16>;
-  OmpDeviceArguments args{tables, settings, Body::kThreads / kWarp};
-  while (args.solvers > 1 && Body::shared_bytes(args) > queue.shared_limit()) args.solvers /= 2;
+  using Tile = TileCoder<Device::template Coder, 16>;
+  OmpDeviceArguments args{tables, settings, Tile::kThreads / kWarp};
+  while (args.solvers > 1 && Tile::shared_bytes(args) > queue.shared_limit()) args.solvers /= 2;
   return args;
 }
 
 template <class Queue>
 void omp_device(Queue& queue, const OmpProblem<float>& problem) {
-  const DeviceGrams tables = made_or_found(
-      queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
+  const DeviceGrams tables = problem_grams(queue, problem);
   const TileTable tiles =
       tile_table(queue, problem.index.data, problem.signals.extent(0), problem.dictionary.extent(0));
   with_omp_device(tables.atoms, [&](auto device) {

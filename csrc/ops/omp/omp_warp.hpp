@@ -10,6 +10,13 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
+// A non-negative float as a number of the same order.
+SRDFAST_INLINE unsigned ordered(float value) {
+  unsigned bits;
+  __builtin_memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+
 // A dictionary as pursuit sees it.
 struct OmpDictionary {
   int atoms;

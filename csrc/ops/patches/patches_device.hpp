@@ -2,7 +2,6 @@
 // Patches on a device: a thread a number.
 #pragma once
 
-#include "device/pack.hpp"
 #include "device/queue.hpp"
 #include "ops/patches/patches.hpp"
 
@@ -30,12 +29,8 @@ struct PatchesArguments {
 };
 
 // from [batch, channels, height, width] -> to [batch, patches, features]
-struct ExtractBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
+struct ExtractBody : ItemBody {
   using Arguments = PatchesArguments;
-  static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
@@ -50,12 +45,8 @@ struct ExtractBody {
 
 // from [batch, patches, features] -> to [batch, channels, height, width], the mean over the patches at each
 // pixel, added up in the order of the CPU: along a row of patches, then from row to row.
-struct AverageBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
+struct AverageBody : ItemBody {
   using Arguments = PatchesArguments;
-  static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
@@ -95,17 +86,15 @@ struct AverageBody {
 template <class Queue>
 void extract_device(Queue& queue, const ExtractProblem<float>& problem) {
   const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
-  queue.template launch<ExtractBody>(
-      blocks_for(problem.patches.size(), ExtractBody::kThreads),
-      {problem.images.data, problem.patches.data, grid, problem.images.extent(0)});
+  launch_items<ExtractBody>(queue, problem.patches.size(),
+                            {problem.images.data, problem.patches.data, grid, problem.images.extent(0)});
 }
 
 template <class Queue>
 void average_device(Queue& queue, const AverageProblem<float>& problem) {
   const PatchGrid grid = PatchGrid::of(problem.images, problem.patch, problem.stride);
-  queue.template launch<AverageBody>(
-      blocks_for(problem.images.size(), AverageBody::kThreads),
-      {problem.patches.data, problem.images.data, grid, problem.images.extent(0)});
+  launch_items<AverageBody>(queue, problem.images.size(),
+                            {problem.patches.data, problem.images.data, grid, problem.images.extent(0)});
 }
 
 }  // namespace SRDFAST_LEVEL

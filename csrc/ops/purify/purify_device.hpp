@@ -14,50 +14,44 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-constexpr std::int64_t kPatchBytes = std::int64_t{32}
-                                     << 20;  // of the patches of a group, where an image has fewer
+// Of the patches of a group, where an image has fewer.
+constexpr std::int64_t kPatchBytes = std::int64_t{32} << 20;
 
 template <template <int, class> class Coder, int kRows>
 struct RebuildBody {
-  static constexpr int kThreads = CodeBody<Coder, kRows>::kThreads;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = CodeBody<Coder, kRows>::kResident;
-  using CoderArguments = typename CodeBody<Coder, kRows>::Of::Arguments;
+  using Tile = TileCoder<Coder, kRows>;
+  static constexpr int kThreads = Tile::kThreads;
+  static constexpr bool kFewerWillDo = Tile::kFewerWillDo;
+  static constexpr int kResident = Tile::kResident;
 
   struct Arguments {
     const float* images;        // [batch, channels, height, width]
     const std::int64_t* index;  // [batch], or null
     std::int64_t dictionaries, batch;
     PatchGrid grid;
-    CoderArguments coder;
+    typename Tile::Of::Arguments coder;
     float* patches;  // [batch, patches, features]
   };
 
-  static std::int64_t shared_bytes(const Arguments& args) {
-    return CodeBody<Coder, kRows>::shared_bytes(args.coder);
-  }
+  static std::int64_t shared_bytes(const Arguments& args) { return Tile::shared_bytes(args.coder); }
   SRDFAST_INLINE static std::int64_t tiles(const PatchGrid& grid) {
     return (patch_count(grid) + kRows - 1) / kRows;
   }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void* shared) {
-    const int features = args.coder.features(), stride = row_stride(features);
-    SharedMemory memory(shared);
-    float* const rows = memory.take<float>(kRows * stride);
-    Coder<kRows, Block> coder(block, args.coder, memory);
+    const int features = args.coder.features();
+    TileCoder<Coder, kRows, Block> coder(block, args.coder, shared);
     const std::int64_t image = block.index() / tiles(args.grid);
-    const std::int64_t first = block.index() % tiles(args.grid) * kRows,
-                       left = patch_count(args.grid) - first;
+    const std::int64_t first = block.index() % tiles(args.grid) * kRows;
+    const std::int64_t left = patch_count(args.grid) - first;
     const int count = static_cast<int>(left < kRows ? left : kRows);
     const float* const pixels = args.images + image * args.grid.channels * args.grid.plane();
-    load_rows<kRows>(block, count, features, rows, stride,
-                     [&](int r, int f) { return pixels[pixel_of(args.grid, first + r, f)]; });
-    block.sync();
-    coder.code(dictionary_of(args.index, image, args.dictionaries), count, rows, stride);
+    coder.code(dictionary_of(args.index, image, args.dictionaries), count,
+               [&](int row, int f) { return pixels[pixel_of(args.grid, first + row, f)]; });
     float* const out = args.patches + (image * patch_count(args.grid) + first) * features;
-    coder.reconstruct(count,
-                      [&](int row, int f, float value) { out[std::int64_t{row} * features + f] = value; });
+    coder.codes().reconstruct(
+        count, [&](int row, int f, float value) { out[std::int64_t{row} * features + f] = value; });
   }
 };
 
@@ -73,22 +67,19 @@ void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& 
     const std::int64_t count = batch - first < together ? batch - first : together;
     const float* const images = problem.images.data + first * size;
     const std::int64_t* const index = problem.index.data == nullptr ? nullptr : problem.index.data + first;
-    with_rows(
-        queue, [&](auto rows) { return CodeBody<Coder, decltype(rows)::value>::shared_bytes(coder); },
-        [&](auto rows) {
-          using Body = RebuildBody<Coder, decltype(rows)::value>;
-          queue.template launch<Body>(count * Body::tiles(grid), {images, index, problem.dictionary.extent(0),
-                                                                  count, grid, coder, patches});
-        });
-    queue.template launch<AverageBody>(blocks_for(count * size, AverageBody::kThreads),
-                                       {patches, problem.purified.data + first * size, grid, count});
+    with_rows<Coder>(queue, coder, [&](auto rows) {
+      using Body = RebuildBody<Coder, decltype(rows)::value>;
+      queue.template launch<Body>(count * Body::tiles(grid),
+                                  {images, index, problem.dictionary.extent(0), count, grid, coder, patches});
+    });
+    launch_items<AverageBody>(queue, count * size,
+                              {patches, problem.purified.data + first * size, grid, count});
   }
 }
 
 template <class Queue>
 void purify_device(Queue& queue, const PurifyProblem<float, OmpCoding<float>>& problem) {
-  const DeviceGrams tables = made_or_found(
-      queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
+  const DeviceGrams tables = problem_grams(queue, problem);
   with_omp_device(tables.atoms, [&](auto device) {
     using Device = decltype(device);
     rebuild_images<Device::template Coder>(queue, problem,
@@ -98,8 +89,7 @@ void purify_device(Queue& queue, const PurifyProblem<float, OmpCoding<float>>& p
 
 template <class Queue>
 void purify_device(Queue& queue, const PurifyProblem<float, LassoCoding<float>>& problem) {
-  const DeviceGrams tables = made_or_found(
-      queue, problem.prepared, [&](auto& place) { return device_grams(place, problem.dictionary); });
+  const DeviceGrams tables = problem_grams(queue, problem);
   rebuild_images<LassoDeviceCoder>(queue, problem, LassoDeviceArguments{tables, problem.coding.settings});
 }
 

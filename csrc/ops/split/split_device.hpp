@@ -18,18 +18,12 @@ inline namespace SRDFAST_LEVEL {
 constexpr double kPi = 3.14159265358979323846;
 
 // cosine [length, length], row k of C; eigenvalues [length]
-struct CosineBody {
-  static constexpr int kThreads = 256;
-  static constexpr bool kFewerWillDo = true;
-  static constexpr int kResident = 1;
-
+struct CosineBody : ItemBody {
   struct Arguments {
     float* cosine;
     float* eigenvalues;
     int length;
   };
-
-  static std::int64_t shared_bytes(const Arguments&) { return 0; }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
@@ -61,7 +55,7 @@ CosineTables cosine_tables(Queue& queue, int length) {
   const std::int64_t size = std::int64_t{length} * length;
   float* const cosine = queue.template take<float>(size);
   float* const eigenvalues = queue.template take<float>(length);
-  queue.template launch<CosineBody>(blocks_for(size, CosineBody::kThreads), {cosine, eigenvalues, length});
+  launch_items<CosineBody>(queue, size, {cosine, eigenvalues, length});
   const PackedShape shape{length, length};
   return {shape, packed_matrices(queue, cosine, 0, 1, length, shape, 1),
           packed_matrices(queue, cosine, 0, length, 1, shape, 1), eigenvalues};
