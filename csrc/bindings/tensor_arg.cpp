@@ -32,7 +32,7 @@ void require_cpu(const char* name, const py::object& object) {
   if (type != dlpack::kCpu && type != dlpack::kCudaHost) {
     throw DeviceError(std::string(name) +
                       ": expected an array in CPU memory, got one on DLPack device type " +
-                      std::to_string(type) + "; this build has no GPU kernels, move the array to the CPU");
+                      std::to_string(type) + "; srdfast does not compute on GPUs yet, move the array to the CPU");
   }
 }
 
