@@ -56,7 +56,7 @@ def choose_device(name: str) -> str:
     if kind == "auto":
         return "cuda" if torch.cuda.is_available() and build_info().get("cuda") else "cpu"
     if kind == "cuda" and not build_info()["cuda"]:
-        raise DeviceError(f"--device {name}: srdfast does not compute on GPUs yet; use --device cpu")
+        raise DeviceError(f"--device {name}: srdfast does not compute on CUDA devices yet; use --device cpu")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"--device {name}: {_gpu()}; use --device cpu")
     if number and int(number) >= torch.cuda.device_count():

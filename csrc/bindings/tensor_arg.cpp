@@ -30,9 +30,9 @@ void require_cpu(const char* name, const py::object& object) {
   if (!py::hasattr(object, "__dlpack_device__")) return;
   const auto type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
   if (type != dlpack::kCpu && type != dlpack::kCudaHost) {
-    throw DeviceError(std::string(name) +
-                      ": expected an array in CPU memory, got one on DLPack device type " +
-                      std::to_string(type) + "; srdfast does not compute on GPUs yet, move the array to the CPU");
+    throw DeviceError(
+        std::string(name) + ": expected an array in CPU memory, got one on DLPack device type " +
+        std::to_string(type) + "; srdfast does not compute on CUDA devices yet, move the array to the CPU");
   }
 }
 
