@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def _where_operators_compute(request, monkeypatch):
-    if request.config.getoption("--on-gpu") and request.module.__name__ in ON_GPU:
+    if request.config.getoption("--on-gpu") and request.path.stem in ON_GPU:
         import devices
 
         devices.redirect_to(devices.cuda_or_skip(monkeypatch), monkeypatch)

@@ -163,6 +163,7 @@ def test_mistakes_are_one_line(arguments, fragment, capsys, tmp_path, monkeypatc
     assert fragment in fails(capsys, *arguments)
 
 
+@pytest.mark.skipif(srdfast.build_info()["cuda"], reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 @pytest.mark.parametrize(
     "command", [["demo"], ["purify", "a", "--out", "b"], ["train", "--data", "a", "--out", "b"]]
