@@ -236,6 +236,16 @@ def purify_patches(images, dictionary, encode, index=None, patch=8, stride=2):
     return average_patches(rebuilt.reshape(batch, count, features), images.shape[1:], patch, stride)
 
 
+# --- clusters -----------------------------------------------------------------------------------------------
+
+
+def log_likelihoods(latents, means, variances, log_priors):
+    """Log prior + log density of every latent under every diagonal Gaussian, [batch, clusters]."""
+    latents, means, variances = (np.asarray(array, np.float64) for array in (latents, means, variances))
+    squares = (latents[:, None] - means) ** 2 / variances
+    return log_priors - 0.5 * (squares + np.log(2 * np.pi * variances)).sum(2)
+
+
 # --- many dictionaries --------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from srdfast.stages.run import (  # noqa: E402
     run_stage,
     train,
 )
-from srdfast.torch_ops import lista_reconstruction  # noqa: E402
+from srdfast.torch_ops import rebuild  # noqa: E402
 
 STAGES = "baseline,latents,clusters,distributions,dictionaries,robust,refine"
 TINY = Config(
@@ -118,10 +118,11 @@ def test_the_gradient_of_chosen_dictionaries_is_the_same_on_many_threads():
     torch.set_num_threads(2)
     analysis, synthesis = (0.05 * torch.randn(9, 64, 48, requires_grad=True) for _ in range(2))
     thresholds = torch.full((9, 64), 0.01, requires_grad=True)
-    patches, index = torch.randn(40, 30, 48), torch.randint(0, 9, (40,))
+    images, index = torch.randn(40, 3, 14, 14), torch.randint(0, 9, (40,))
+    coder = srdfast.LISTA(steps=2)
 
     def gradients():
-        rebuilt = lista_reconstruction(patches, analysis, thresholds, synthesis, 2, index)
+        rebuilt = rebuild(images, synthesis, coder, analysis, thresholds, index, patch=4, stride=2)
         return torch.autograd.grad(rebuilt.square().sum(), (analysis, thresholds, synthesis))
 
     first = gradients()

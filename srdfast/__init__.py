@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removes adversarial perturbations from images by sparse coding in semantic reconstruction dictionaries.
 
-The method is that of arXiv 2104.02155. The kernels (`omp`, `lasso`, `lista`, `split`, `purify_patches`) need
-only numpy; `Purifier`, the training stages and the command line also need torch
+The method is that of arXiv 2104.02155. The kernels (`omp`, `lasso`, `lista`, `split`, `purify_patches`,
+`assign`) need only numpy; `Purifier`, the training stages and the command line also need torch
 (``pip install "srdfast[train]"``).
 """
 
@@ -27,14 +27,18 @@ from .coding import (
 )
 from .errors import DataError, DeviceError, ModelFormatError, UserError
 from .info import build_info
+from .likelihood import Assignment, GaussianTables, assign, gaussian_tables
+from .torch_hook import register_when_imported
 
 _NEEDS_TORCH = {"Purifier": ".purifier", "PurifiedModel": ".purifier"}
 
 __all__ = [
     "LISTA",
     "OMP",
+    "Assignment",
     "DataError",
     "DeviceError",
+    "GaussianTables",
     "Gaussians",
     "Lasso",
     "LassoCodes",
@@ -47,9 +51,11 @@ __all__ = [
     "SRDBank",
     "UserError",
     "__version__",
+    "assign",
     "average_patches",
     "build_info",
     "extract_patches",
+    "gaussian_tables",
     "get_num_threads",
     "lasso",
     "lista",
@@ -59,6 +65,9 @@ __all__ = [
     "set_num_threads",
     "split",
 ]
+
+
+register_when_imported()
 
 
 def __dir__() -> list[str]:

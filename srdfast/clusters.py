@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .likelihood import GaussianTables, assign, gaussian_tables
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-CANDIDATES = 4
+ENGINES = ("assign", "faiss", "product")
+ASSIGNED = 1 << 16  # clusters x latent up to which the kernel is the engine of choice
+CANDIDATES = 4  # best clusters by an inner product that are compared in float64
 CHUNK = 4096
 
 
@@ -59,6 +63,10 @@ class Gaussians:
     def latent(self) -> int:
         """Number of latent features."""
         return self.means.shape[1]
+
+    def tables(self) -> GaussianTables:
+        """What `srdfast.assign` needs to find the most likely cluster, float64."""
+        return gaussian_tables(self.means, self.variances, self.log_priors)
 
 
 def choose_clusters(
@@ -188,14 +196,19 @@ def fit_gaussians(
 class NearestCluster:
     """The most likely cluster of a latent: argmax over clusters of log prior + log density.
 
-    For a diagonal Gaussian that sum is linear in [z^2, z, 1], so the search is one inner product a cluster;
-    it is taken after centring by the global mean and dividing by the global deviation, which keeps float32
-    from cancelling. The few best clusters are then compared in float64, one latent at a time: the answer
-    depends neither on the engine nor on the batch, and a tie goes to the lowest cluster.
+    Three engines give the same answer; a tie goes to the lowest cluster, and nothing depends on the batch.
+    "assign" is the native kernel, in float64. The two others take that sum as what it is, linear in
+    [z^2, z, 1], so that the search is one inner product a cluster: "faiss" by a flat inner-product index,
+    "product" by a matrix product, the oracle. It is taken after centring by the global mean and dividing by
+    the global deviation, which keeps float32 from cancelling, and the few best clusters are then compared in
+    float64, one latent at a time.
+
+    "auto" is "assign" where clusters x latent is at most `ASSIGNED`: its tables then stay in the second-level
+    cache. Above, it is "faiss" where faiss is installed and otherwise "assign".
 
     Args:
         gaussians: the clusters.
-        engine: "faiss" (flat inner-product index), "product" (matrix product) or "auto": faiss if installed.
+        engine: "auto", "assign", "faiss" or "product".
 
     Raises:
         ValueError: another engine.
@@ -203,17 +216,18 @@ class NearestCluster:
     """
 
     def __init__(self, gaussians: Gaussians, engine: str = "auto") -> None:
-        if engine not in ("auto", "faiss", "product"):
-            raise ValueError(f"engine: expected 'auto', 'faiss' or 'product', got {engine!r}")
+        if engine not in ("auto", *ENGINES):
+            raise ValueError(f"engine: expected 'auto', 'assign', 'faiss' or 'product', got {engine!r}")
         if engine == "auto":
-            engine = "faiss" if find_spec("faiss") else "product"
+            few = gaussians.means.size <= ASSIGNED
+            engine = "assign" if few or not find_spec("faiss") else "faiss"
         self.gaussians, self.engine = gaussians, engine
+        self._tables = gaussians.tables()
         self._means = gaussians.means.astype(np.float64)
         self._variances = gaussians.variances.astype(np.float64)
-        self._offsets = gaussians.log_priors - 0.5 * np.log(2 * np.pi * self._variances).sum(1)  # [clusters]
+        self._offsets, self._centre = self._tables.offsets, self._tables.centre  # [clusters], [latent]
         weights = np.exp(gaussians.log_priors.astype(np.float64))
         weights /= weights.sum()
-        self._centre = weights @ self._means  # [latent]
         self._scale = np.sqrt(weights @ (self._variances + (self._means - self._centre) ** 2))  # [latent]
         self._vectors = self._cluster_vectors()  # [clusters, 2*latent + 1]
         self._distinct = np.sort(np.unique(self._vectors, axis=0, return_index=True)[1])
@@ -234,14 +248,11 @@ class NearestCluster:
             Cluster, int64 [n], and log prior + log density there, float32 [n].
         """
         latents = self._checked(latents)
+        choose = self._assign if self.engine == "assign" else self._search_and_compare
         clusters, likelihood = np.empty(len(latents), np.int64), np.empty(len(latents), np.float32)
         for start in range(0, len(latents), CHUNK):
             rows = slice(start, start + CHUNK)
-            candidates = self._search(latents[rows])
-            exact = self._exact(latents[rows], candidates)
-            best = exact.argmax(1)
-            clusters[rows] = candidates[np.arange(len(best)), best]
-            likelihood[rows] = exact.max(1)
+            clusters[rows], likelihood[rows] = choose(latents[rows])
         return clusters, likelihood
 
     def within_class(self, latents: Floats, labels: Integers) -> tuple[Integers, Floats]:
@@ -271,6 +282,17 @@ class NearestCluster:
     def scores(self, latents: Floats) -> Floats:
         """Log prior + log density under every cluster by the matrix product, float32 [n, clusters]."""
         return self._terms(self._checked(latents)) @ self._vectors.T
+
+    def _assign(self, latents: Floats) -> tuple[Integers, NDArray[np.float64]]:
+        """Cluster and log-likelihood of each latent by the native kernel, in float64."""
+        found = assign(latents.astype(np.float64), self._tables)
+        return found.index.astype(np.int64), found.log_likelihood
+
+    def _search_and_compare(self, latents: Floats) -> tuple[Integers, NDArray[np.float64]]:
+        """The same by an inner-product search whose few best are compared in float64."""
+        candidates = self._search(latents)
+        exact = self._exact(latents, candidates)
+        return candidates[np.arange(len(exact)), exact.argmax(1)], exact.max(1)
 
     def _cluster_vectors(self) -> Floats:
         means, variances = (self._means - self._centre) / self._scale, self._variances / self._scale**2

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is computed of tensors once and kept until one of them changes."""
 
+import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -16,6 +19,16 @@ class _Kept(Generic[Made]):
     tensors: Sequence[Tensor]  # held, so that no other tensor gets the id of one of them
     state: list[tuple[int, int, int]]
     made: Made
+
+
+@dataclass(frozen=True)
+class _Remembered(Generic[Made]):
+    tensors: Sequence[weakref.ref[Tensor]]
+    state: list[tuple[int, int, int]]
+    made: Made
+
+    def alive(self) -> bool:
+        return all(tensor() is not None for tensor in self.tensors)
 
 
 class Derived(Generic[Made]):
@@ -40,6 +53,35 @@ class Derived(Generic[Made]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_kept": None}
+
+
+class Recent(Generic[Made]):
+    """Keeps what was made of tensors for as long as they live unchanged; of too many, the latest used.
+
+    Threads may share it. It does not keep the tensors alive.
+    """
+
+    def __init__(self, most: int = 16) -> None:
+        self._most = most
+        self._kept: OrderedDict[tuple[int, ...], _Remembered[Made]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, tensors: Sequence[Tensor], make: Callable[[], Made]) -> Made:
+        """What `make()` returned for these tensors, unless one of them was written to or moved since."""
+        key, state = tuple(id(tensor) for tensor in tensors), _state(tensors)
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and kept.alive() and kept.state == state:
+                self._kept.move_to_end(key)
+                return kept.made
+        made = make()
+        with self._lock:
+            for old in [old for old, kept in self._kept.items() if not kept.alive()]:
+                del self._kept[old]
+            self._kept[key] = _Remembered([weakref.ref(tensor) for tensor in tensors], state, made)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return made
 
 
 def _state(tensors: Sequence[Tensor]) -> list[tuple[int, int, int]]:

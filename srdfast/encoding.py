@@ -82,12 +82,7 @@ class Encoding:
         return self.screening and len(seen) > 0
 
     def _seen(self, encoder: ResNet, images: Tensor) -> Tensor:
-        """The images as the encoder wants them: its dtype, its size, the channels last."""
-        seen = images.detach().to(next(encoder.parameters()).dtype)
-        size = self._image_size
-        if size is not None and tuple(seen.shape[2:]) != (size, size) and len(seen):
-            seen = functional.interpolate(seen, (size, size), mode="bilinear", antialias=True)
-        return seen.contiguous(memory_format=torch.channels_last)
+        return seen_by(encoder, images.detach(), self._image_size)
 
     def _folded(self, encoder: ResNet) -> ResNet:
         return self._fine.of("", tensors_of(encoder), lambda: for_inference(encoder))
@@ -97,6 +92,14 @@ class Encoding:
             return np.empty((0, encoder.latent), np.float32)
         fine = self._folded(encoder)
         return torch.cat([fine.latents(some) for some in seen.split(IMAGES_TOGETHER)]).float().cpu().numpy()
+
+
+def seen_by(encoder: ResNet, images: Tensor, size: int | None) -> Tensor:
+    """The images as the encoder wants them: its dtype, `size` pixels a side, the channels last."""
+    seen = images.to(next(encoder.parameters()).dtype)
+    if size is not None and tuple(seen.shape[2:]) != (size, size) and len(seen):
+        seen = functional.interpolate(seen, (size, size), mode="bilinear", antialias=True)
+    return seen.contiguous(memory_format=torch.channels_last)
 
 
 class _Screen:

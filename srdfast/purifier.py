@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import arrays, coding, torch_ops
+from . import arrays, coding, torch_ops, traced
 from .arrays import Array
 from .bank import SRDBank, require_format
 from .clusters import Floats
@@ -52,17 +52,17 @@ class Purifier(nn.Module):
     is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1].
     Safe to call from many threads.
 
-    Given its cluster, an image's pixels have the same bits whatever the batch around it (but for "exact"
-    where a gradient is wanted, which runs on torch's products). The choice of the cluster rests on the
-    encoder, whose last bits may depend on the size of the batch: an image on the border between two
-    clusters may then go either way.
+    Given its cluster, an image's pixels have the same bits whatever the batch around it. The choice of the
+    cluster rests on the encoder, whose last bits may depend on the size of the batch: an image on the border
+    between two clusters may then go either way.
 
     Args:
         bank: dictionaries, Gaussians, coder and split.
         encoder: the robust network whose latents choose the cluster.
         grad_mode: what `forward` gives back as its gradient: "bpda" the identity (Athalye et al. 2018),
             "exact" the derivative for the chosen clusters, "none" nothing.
-        lookup: engine of the nearest-cluster search: "auto", "faiss" or "product"; see `NearestCluster`.
+        lookup: engine of the nearest-cluster search: "auto", "assign", "faiss" or "product"; see
+            `NearestCluster`.
         image_size: side in pixels of the images that the encoder was trained on; it sees images of
             another size resized to this. None: it sees them as they are.
         screening: whether latents in bfloat16 may choose a cluster where their error is far too small to
@@ -77,6 +77,10 @@ class Purifier(nn.Module):
     synthesis: Tensor
     analysis: Tensor | None
     thresholds: Tensor | None
+    cluster_centre: Tensor
+    cluster_scales: Tensor
+    cluster_shifts: Tensor
+    cluster_offsets: Tensor
 
     def __init__(
         self,
@@ -109,10 +113,19 @@ class Purifier(nn.Module):
             array = getattr(bank, name)
             tensor = None if array is None else torch.from_numpy(np.array(array))
             self.register_buffer(name, tensor, persistent=False)
+        for name, array in vars(bank.gaussians.tables()).items():
+            self.register_buffer(
+                f"cluster_{name}", torch.from_numpy(array.astype(np.float32)), persistent=False
+            )
         self._prepared: Derived[coding.Prepared] = Derived()
 
     def forward(self, images: Array) -> Array:
-        """Purified images; differentiable as `grad_mode` says. See `purify`."""
+        """Purified images; differentiable as `grad_mode` says. See `purify`.
+
+        Under torch.compile and torch.export, one graph without a way out of it; see `traced`.
+        """
+        if torch.compiler.is_compiling():
+            return traced.purified(self, images)
         return self.purify(images)
 
     def purify(self, images: Array, return_info: bool = False, clusters: Array | None = None) -> Any:
@@ -259,7 +272,7 @@ class Purifier(nn.Module):
         if differentiable and self.grad_mode == "exact":
             low, high = torch_ops.split(batch, self.bank.split_strength)
             rebuilt = torch_ops.rebuild(
-                high, *self._dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
+                high, *self.dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
             )
             return (low + rebuilt).clamp(0, 1)
         low, high = coding.split(batch, self.bank.split_strength)
@@ -273,7 +286,7 @@ class Purifier(nn.Module):
         )
         purified = rebuilt.add_(low).clamp_(0, 1)
         if differentiable and self.grad_mode == "bpda":
-            return _IdentityGradient.apply(batch, purified)
+            return traced.IdentityGradient.apply(batch, purified)
         return purified
 
     def _tables(self, dtype: torch.dtype) -> coding.Prepared:
@@ -281,17 +294,19 @@ class Purifier(nn.Module):
         parts = [part for part in (self.synthesis, self.analysis, self.thresholds) if part is not None]
 
         def make() -> coding.Prepared:
-            synthesis, _, analysis, thresholds = self._dictionaries(dtype)
+            synthesis, _, analysis, thresholds = self.dictionaries(dtype)
             return coding.prepare(synthesis, analysis, thresholds)
 
         return self._prepared.of(dtype, parts, make)
 
-    def _dictionaries(self, dtype: torch.dtype) -> tuple[Tensor, Any, Tensor | None, Tensor | None]:
-        """Synthesis atoms, coder, and for LISTA analysis atoms and thresholds."""
-        learned = isinstance(self.bank.coder, LISTA)
-        analysis = self.analysis.to(dtype) if learned and self.analysis is not None else None
-        thresholds = self.thresholds.to(dtype) if learned and self.thresholds is not None else None
-        return self.synthesis.to(dtype), self.bank.coder, analysis, thresholds
+    def dictionaries(self, dtype: torch.dtype) -> tuple[Tensor, Any, Tensor | None, Tensor | None]:
+        """Synthesis atoms, coder, and for LISTA analysis atoms and thresholds, in a floating dtype."""
+        coder = self.bank.coder
+        if not isinstance(coder, LISTA) or self.analysis is None or self.thresholds is None:
+            return _as_dtype(self.synthesis, dtype), coder, None, None
+        parts = (_as_dtype(part, dtype) for part in (self.synthesis, self.analysis, self.thresholds))
+        synthesis, analysis, thresholds = parts
+        return synthesis, coder, analysis, thresholds
 
     def _describe(
         self, batch: Tensor, index: Tensor, likelihood: np.ndarray | None, images: Array
@@ -307,7 +322,7 @@ class Purifier(nn.Module):
 
     def _count_atoms(self, batch: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean atoms used by a patch [batch], and the largest gap [batch] where the coder certifies one."""
-        synthesis, coder, analysis, thresholds = self._dictionaries(batch.dtype)
+        synthesis, coder, analysis, thresholds = self.dictionaries(batch.dtype)
         _, high = coding.split(batch, self.bank.split_strength)
         used, gaps = [], []
         blank = high.new_zeros(1, *high.shape[1:])
@@ -342,16 +357,9 @@ class PurifiedModel(nn.Module):
         return self.classifier(self.purifier(images))
 
 
-class _IdentityGradient(torch.autograd.Function):
-    """Returns the purified images; the gradient passes to the original ones unchanged."""
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, purified: Tensor) -> Tensor:
-        return purified
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+def _as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor itself where it has the dtype: a graph would take a conversion for another tensor."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _as_tensor(images: Array) -> Tensor:

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/assign/assign_device.hpp"
 #include "ops/patches/patches_device.hpp"
 #include "ops/prepare/prepare_device.hpp"
 #include "ops/purify/purify_device.hpp"
@@ -223,6 +224,47 @@ void test_lista(const Signals& given, int steps, std::int64_t shared_limit) {
         "lista" + given.text() + ", " + std::to_string(steps) + " steps: the same codes");
 }
 
+// Atoms as the shifts of clusters, signals as latents. The third atom of a dictionary is the second again.
+void test_assign(const Signals& given) {
+  const int clusters = given.dictionaries * given.atoms, latent = given.features;
+  const Floats centre(static_cast<std::size_t>(latent), 0.1f), offsets(static_cast<std::size_t>(clusters), -2);
+  Floats scales(static_cast<std::size_t>(clusters * latent), 0.7f), shifts(scales.size());
+  for (int c = 0; c < clusters; ++c) {
+    for (int f = 0; f < latent; ++f) {
+      shifts[static_cast<std::size_t>(f * clusters + c)] =
+          given.dictionary[static_cast<std::size_t>(c * latent + f)];
+    }
+  }
+  std::vector<std::int32_t> indices[2];
+  Floats numbers[2];
+  for (const int on_device : {0, 1}) {
+    const std::size_t batch = static_cast<std::size_t>(given.batch);
+    indices[on_device].assign(batch, -7);
+    numbers[on_device].assign(2 * batch, NAN);
+    AssignProblem<float> problem;
+    problem.latents = given.view();
+    problem.centre = {centre.data(), {latent}};
+    problem.scales = {scales.data(), {latent, clusters}};
+    problem.shifts = {shifts.data(), {latent, clusters}};
+    problem.offsets = {offsets.data(), {clusters}};
+    problem.index = {indices[on_device].data(), {given.batch}};
+    problem.log_likelihood = {numbers[on_device].data(), {given.batch}};
+    problem.margin = {numbers[on_device].data() + batch, {given.batch}};
+    if (on_device) {
+      run_device([](auto& queue, const auto& of) { assign_device(queue, of); }, problem, kMuchShared);
+    } else {
+      run_kernel(problem);
+    }
+  }
+  check(indices[0] == indices[1], "assign" + given.text() + ": the same clusters");
+  if (clusters == 1) {
+    numbers[0].pop_back();  // the margins, infinite
+    check(numbers[1].back() == INFINITY, "assign" + given.text() + ": no second cluster");
+    numbers[1].pop_back();
+  }
+  check(farthest(numbers[0], numbers[1]) < 2e-4, "assign" + given.text() + ": the same likelihoods and margins");
+}
+
 struct Images {
   Images(int batch, int channels, int height, int width)
       : batch(batch),
@@ -330,6 +372,7 @@ int main() {
     test_omp(*given, 11, Selection::residual, kLittleShared, true);
     test_lista(*given, 1, kLittleShared);
     test_lista(*given, 3, kMuchShared);
+    test_assign(*given);
   }
   test_lasso(lone, kMuchShared);
   test_lasso(Signals(9, 2, 17, 10), kLittleShared);  // a warp waits for itself at every move of an atom

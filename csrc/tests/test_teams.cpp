@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "math/tables.hpp"
+#include "ops/assign/assign.hpp"
 #include "ops/lasso/lasso.hpp"
 #include "ops/omp/omp.hpp"
 #include "tests/thread_team.hpp"
@@ -124,6 +125,36 @@ void test_case(int atoms, int features, int lanes) {
   check(apart <= 4e-4f * given.energy, "lasso: the same reconstruction", atoms, features, lanes);
 }
 
+// Atoms as the shifts of clusters of one variance: the nearest is the most likely, and two are the same.
+void test_assign(int clusters, int features, int lanes) {
+  const Case given(clusters, features, static_cast<unsigned>(clusters * 1000 + features));
+  std::vector<float> centre(features, 0.25f), scales(features * clusters, 0.5f), shifts(scales.size());
+  const std::vector<float> offsets(clusters, -1.5f);
+  for (int c = 0; c < clusters; ++c) {
+    for (int f = 0; f < features; ++f) shifts[f * clusters + c] = given.dictionary[c * features + f];
+  }
+  AssignProblem<float> problem;
+  problem.centre = {centre.data(), {features}};
+  problem.scales = {scales.data(), {features, clusters}};
+  problem.shifts = {shifts.data(), {features, clusters}};
+  problem.offsets = {offsets.data(), {clusters}};
+  const auto answer = [&](const auto& run) {
+    std::vector<float> centred(features);
+    Assigned<float> assigned{};
+    run([&](const auto& team) {
+      const Assigned<float> found = assign_one(team, problem, given.signal.data(), centred.data());
+      team.once([&] { assigned = found; });
+    });
+    return assigned;
+  };
+  const Assigned<float> one = answer([](const auto& body) { body(SerialTeam{}); });
+  const Assigned<float> many = answer([=](const auto& body) { run_team(lanes, body); });
+  check(one.index == many.index && one.log_likelihood == many.log_likelihood && one.margin == many.margin,
+        "assign: the same bits", clusters, features, lanes);
+  check(one.index != 3 && (one.index != 1 || clusters < 4 || one.margin == 0),
+        "assign: of two equal clusters the lower", clusters, features, lanes);
+}
+
 }  // namespace
 
 int main() {
@@ -132,6 +163,7 @@ int main() {
     for (const int atoms : {1, 5, 33}) {
       for (const int features : {1, 3, 16}) {
         test_case(atoms, features, lanes);
+        test_assign(atoms, features, lanes);
         ++cases;
       }
     }

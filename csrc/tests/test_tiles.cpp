@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "ops/assign/assign_tile.hpp"
 #include "ops/lasso/lasso_tile.hpp"
 #include "ops/lista/lista_tile.hpp"
 #include "ops/omp/omp_tile.hpp"
@@ -182,6 +183,41 @@ void test_lasso(const Case& given) {
   }
 }
 
+// Atoms as the shifts of clusters, signals as latents.
+void test_assign(const Case& given) {
+  const int clusters = given.atoms, latent = given.features;
+  std::vector<float> centre(latent, 0.1f), scales(latent * clusters), shifts(scales.size()), offsets(clusters);
+  for (int c = 0; c < clusters; ++c) {
+    offsets[c] = -0.1f * static_cast<float>(c / 2 % 5);
+    for (int f = 0; f < latent; ++f) {
+      scales[f * clusters + c] = 0.5f + 0.25f * static_cast<float>(c / 2 % 3);
+      shifts[f * clusters + c] = given.dictionary[c * latent + f];
+    }
+  }
+  AssignProblem<float> problem;
+  problem.centre = {centre.data(), {latent}};
+  problem.scales = {scales.data(), {latent, clusters}};
+  problem.shifts = {shifts.data(), {latent, clusters}};
+  problem.offsets = {offsets.data(), {clusters}};
+  const PackedClusters<float> packed(problem);
+  ClusterAssigner<float> assigner(packed);
+  constexpr int kRows = ClusterAssigner<float>::kRows;
+  std::vector<float> centred(latent);
+  for (int first = 0; first < given.count; first += kRows) {
+    const int count = given.count - first < kRows ? given.count - first : kRows;
+    assigner.assign(count, given.signal(first), centre.data(), [&](int row, const Assigned<float>& ours) {
+      const Assigned<float> theirs =
+          assign_one(SerialTeam{}, problem, given.signal(first + row), centred.data());
+      const float rounding = 1e-5f * (1 + std::abs(theirs.log_likelihood));
+      check(ours.index == theirs.index || theirs.margin <= rounding, "assign: the cluster of the reference",
+            clusters, latent, given.count);
+      check(std::abs(ours.log_likelihood - theirs.log_likelihood) <= rounding &&
+                (ours.margin == theirs.margin || std::abs(ours.margin - theirs.margin) <= rounding),
+            "assign: the likelihood and margin of the reference", clusters, latent, given.count);
+    });
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -195,6 +231,7 @@ int main() {
           test_omp(given, Selection::correlation);
           test_omp(given, Selection::residual);
           if (kind == Kind::plain) test_lista(given);
+          if (kind != Kind::huge) test_assign(given);
           if (kind != Kind::tiny && kind != Kind::huge) test_lasso(given);
         }
       }

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gradient of LISTA through its steps, by the signals and by what was learned.
+
+A step from codes z, with r = x - zD, is moved = z + r E^T and z' = moved - clamp(moved, -thresholds,
+thresholds): the gradient by z' passes to `moved` where that left the thresholds behind, and to the threshold
+with the opposite of its sign.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+TOGETHER = 8192  # signals whose steps are in memory at once
+
+
+def lista_gradient(
+    grad: Tensor,
+    signals: Tensor,
+    analysis: Tensor,
+    thresholds: Tensor,
+    synthesis: Tensor,
+    index: Tensor | None,
+    steps: int,
+    rebuilt: bool,
+    learned: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by signals, analysis, thresholds and synthesis; the last three empty unless `learned`.
+
+    Args:
+        grad: by the codes [n, atoms], or where `rebuilt`, by the reconstructions [n, features].
+        signals: [n, features].
+        analysis: [atoms, features] or [dictionaries, atoms, features].
+        thresholds: [atoms] or [dictionaries, atoms].
+        synthesis: the shape of `analysis`.
+        index: integers [n], the dictionary of each signal; None where there is one.
+        steps: shrinkage steps.
+        rebuilt: what `grad` belongs to.
+        learned: whether the gradients by analysis, thresholds and synthesis are wanted.
+    """
+    of_signals = torch.zeros_like(signals, memory_format=torch.contiguous_format)
+    of_learned = learned_gradients(analysis, thresholds, synthesis, learned)
+    stacks = _stacked(analysis, thresholds, synthesis)
+    sums = _stacked(*of_learned) if learned else ()
+    for dictionary, rows in _groups(index, len(signals), signals.device):
+        own_analysis, own_thresholds, own_synthesis = (stack[dictionary] for stack in stacks)
+        of_signals[rows], *of_own = _through_steps(
+            grad[rows], signals[rows], own_analysis, own_thresholds, own_synthesis, steps, rebuilt, learned
+        )
+        for total, part in zip(sums, of_own, strict=True):
+            total[dictionary] += part
+    return of_signals, *of_learned
+
+
+def learned_gradients(
+    analysis: Tensor, thresholds: Tensor, synthesis: Tensor, learned: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Zeros of the shapes of the three, or nothing three times."""
+    made = [part.new_zeros(part.shape if learned else (0,)) for part in (analysis, thresholds, synthesis)]
+    return made[0], made[1], made[2]
+
+
+def _stacked(analysis: Tensor, thresholds: Tensor, synthesis: Tensor) -> tuple[Tensor, ...]:
+    """One dictionary as a stack of one."""
+    return tuple(
+        part if part.ndim == rank else part[None]
+        for part, rank in zip((analysis, thresholds, synthesis), (3, 2, 3), strict=True)
+    )
+
+
+def _groups(index: Tensor | None, count: int, device: torch.device) -> Iterator[tuple[int, Tensor]]:
+    """Each dictionary in use with some of its signals, always in the same order."""
+    used = [0] if index is None else index.unique().tolist()
+    for dictionary in used:
+        if index is None:
+            rows = torch.arange(count, device=device)
+        else:
+            rows = (index == dictionary).nonzero()[:, 0]
+        for part in rows.split(TOGETHER):
+            yield dictionary, part
+
+
+def _through_steps(
+    grad: Tensor,
+    signals: Tensor,
+    analysis: Tensor,
+    thresholds: Tensor,
+    synthesis: Tensor,
+    steps: int,
+    rebuilt: bool,
+    learned: bool,
+) -> list[Tensor]:
+    """The same for signals of one dictionary: [n, features] and, where `learned`, three gradients."""
+    codes = [signals.new_zeros((len(signals), len(synthesis)))]  # before each step and after the last
+    moved, rests = [], []
+    for _ in range(steps):
+        rests.append(signals - codes[-1] @ synthesis)
+        moved.append(codes[-1] + rests[-1] @ analysis.mT)
+        codes.append(moved[-1] - moved[-1].clamp(-thresholds, thresholds))
+    of_codes = grad @ synthesis.mT if rebuilt else grad
+    of_signals = torch.zeros_like(signals)
+    of_analysis, of_thresholds, of_synthesis = learned_gradients(analysis, thresholds, synthesis, learned)
+    if learned and rebuilt:
+        of_synthesis = codes[-1].mT @ grad
+    for step in reversed(range(steps)):
+        of_moved = of_codes * (moved[step].abs() > thresholds)
+        of_rest = of_moved @ analysis
+        of_signals += of_rest
+        if learned:
+            of_thresholds -= (of_moved * moved[step].sign()).sum(0)
+            of_analysis += of_moved.mT @ rests[step]
+            of_synthesis -= codes[step].mT @ of_rest
+        of_codes = of_moved - of_rest @ synthesis.mT
+    return [of_signals, of_analysis, of_thresholds, of_synthesis] if learned else [of_signals]
