@@ -185,6 +185,17 @@ def may_look(place: CudaPlace | None) -> bool:
     return place is not None and not is_capturing(place.device, place.stream)
 
 
+def wait_for(kind: Kind) -> None:
+    """Waits for the current stream of a GPU, but not while it is captured into a graph; the CPU is done."""
+    if may_look(kind.place):
+        library, device = kind.library, kind.device
+        with _current(library, device):
+            if library.__name__ == "torch":
+                library.cuda.current_stream(device).synchronize()
+            else:
+                library.cuda.get_current_stream().synchronize()
+
+
 def _with_zeros(array: Array, kind: Kind) -> Array:
     """`array` with 0 in the place of NaN and infinity; itself where that can be known without waiting."""
     finite = kind.library.isfinite(array)

@@ -18,6 +18,7 @@ from .arrays import (
     may_look,
     prepare_index,
     require_index,
+    wait_for,
 )
 from .arrays import prepare as prepare_array
 from .codes import (
@@ -49,7 +50,7 @@ def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array 
         analysis: for `LISTA` only: analysis atoms, the shape of `dictionary`.
         thresholds: for `LISTA` only: at least 0, [atoms] or [dictionaries, atoms].
 
-    On a GPU the tables are made on the current stream; another stream must wait for it before it uses them.
+    On a GPU this waits until the tables are made, so that any stream may use them.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -63,7 +64,9 @@ def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array 
         parts[1:] = _learned_parts(analysis, thresholds, kind)
     if kind.place is not None:  # on the CPU the native code makes the copies
         parts = [None if part is None else copied(part) for part in parts]
-    return _core.prepare(*parts, kind.place)
+    prepared = _core.prepare(*parts, kind.place)
+    wait_for(kind)  # so that any stream may use the tables
+    return prepared
 
 
 def omp(

@@ -151,8 +151,7 @@ class Purifier(nn.Module):
         if clusters is not None:
             index = self._given(clusters, len(batch))
         elif return_info:
-            found, likelihood = self._nearest(self._latents(batch))
-            index = torch.from_numpy(found).to(batch.device)
+            index, likelihood = self._encoding.likeliest(self.encoder, batch)
         else:
             index = self._choose(batch)
         purified = _like(self._rebuild(batch, index), images)
@@ -168,7 +167,7 @@ class Purifier(nn.Module):
         else:
             found, _ = self._nearest.within_class(self._latents(batch), arrays.to_numpy(labels))
             index = torch.from_numpy(found).to(batch.device)
-        return index if arrays.is_torch(images) else index.numpy()
+        return index if arrays.is_torch(images) else _in_library_of(images, index)
 
     def train(self, mode: bool = True) -> "Purifier":
         """Sets the mode; the encoder stays in eval mode, where no image disturbs another."""
@@ -249,7 +248,7 @@ class Purifier(nn.Module):
 
     def _choose(self, batch: Tensor) -> Tensor:
         """The nearest cluster of each image, int64 [batch]."""
-        return torch.from_numpy(self._encoding.clusters(self.encoder, batch)).to(batch.device)
+        return self._encoding.clusters(self.encoder, batch)
 
     def _latents(self, batch: Tensor) -> Floats:
         """The encoder's latents, float32 [batch, latent]."""
@@ -264,7 +263,7 @@ class Purifier(nn.Module):
                 f"clusters: expected values from 0 to {self.bank.clusters - 1}, got {int(index.min())} to "
                 f"{int(index.max())}"
             )
-        return index.to(torch.int64)
+        return index.to(self.synthesis.device, torch.int64)
 
     def _rebuild(self, batch: Tensor, index: Tensor) -> Tensor:
         """Low + rebuilt high band, clipped, with the gradient that `grad_mode` asks for."""
@@ -308,16 +307,15 @@ class Purifier(nn.Module):
         synthesis, analysis, thresholds = parts
         return synthesis, coder, analysis, thresholds
 
-    def _describe(
-        self, batch: Tensor, index: Tensor, likelihood: np.ndarray | None, images: Array
-    ) -> PurifyInfo:
+    def _describe(self, batch: Tensor, index: Tensor, likelihood: Tensor | None, images: Array) -> PurifyInfo:
         if likelihood is None:
             scores = self._nearest.scores(self._latents(batch))
-            likelihood = scores[np.arange(len(scores)), index.cpu().numpy()]
+            chosen = scores[np.arange(len(scores)), index.cpu().numpy()]
+            likelihood = torch.from_numpy(chosen).to(batch.device)
         atoms_used, gap = self._count_atoms(batch.detach(), index)
-        parts = (index, torch.from_numpy(likelihood), atoms_used, gap)
+        parts = (index, likelihood, atoms_used, gap)
         if not arrays.is_torch(images):
-            return PurifyInfo(*(None if part is None else part.cpu().numpy() for part in parts))
+            return PurifyInfo(*(None if part is None else _in_library_of(images, part) for part in parts))
         return PurifyInfo(*parts)
 
     def _count_atoms(self, batch: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -379,5 +377,9 @@ def _like(purified: Tensor, images: Array) -> Array:
         purified = purified.to(images.dtype)
     if arrays.is_torch(images):
         return purified
-    library = arrays.library_of("images", images)
-    return library.from_dlpack(purified.detach()).astype(dtype, copy=False)
+    return _in_library_of(images, purified.detach()).astype(dtype, copy=False)
+
+
+def _in_library_of(images: Array, tensor: Tensor) -> Array:
+    """A tensor as an array of the library of `images`, where it lies."""
+    return arrays.library_of("images", images).from_dlpack(tensor)

@@ -4,6 +4,7 @@
 // the kernels can be tested without one.
 #include "core/registry.hpp"
 #include "cuda/runtime.hpp"
+#include "ops/assign/assign_device.hpp"
 #include "ops/patches/patches_device.hpp"
 #include "ops/prepare/prepare_device.hpp"
 #include "ops/purify/purify_device.hpp"
@@ -28,6 +29,8 @@ CudaRegistration<Problem> register_sequence(Sequence) {
           }};
 }
 
+const auto assign = register_sequence<AssignProblem<float>>(
+    [](auto& queue, const auto& problem) { assign_device(queue, problem); });
 const auto split = register_sequence<SplitProblem<float>>(
     [](auto& queue, const auto& problem) { split_device(queue, problem); });
 const auto extract = register_sequence<ExtractProblem<float>>(
