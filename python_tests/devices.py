@@ -21,7 +21,7 @@ def cuda_or_skip(monkeypatch):
     """The torch device of a GPU, or of what stands in for one; skips, or fails where a GPU is required."""
     torch = pytest.importorskip("torch")
     if EMULATED:
-        place = arrays.CudaPlace(0, 0, lambda size: torch.empty(size, dtype=torch.uint8))
+        place = arrays.CudaPlace(0, 0, lambda size: torch.empty(size, dtype=torch.uint8), lambda: None)
         monkeypatch.setattr(arrays, "place_of", lambda library, device: place if library is torch else None)
         return torch.device("cpu")
     missing = "torch sees no GPU" if not torch.cuda.is_available() else _core.cuda_info()["why_none"]

@@ -37,6 +37,8 @@ class CudaPlace:
     """A cudaStream_t; 0 is the legacy default stream."""
     allocate: Callable[[int], Array]
     """uint8 memory of that many bytes on the GPU, whose next user comes after the stream's work."""
+    wait: Callable[[], None]
+    """Returns when the stream has done its work."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,15 @@ def place_of(library: Any, device: Any) -> CudaPlace | None:
             "srdfast where CUDA 12.8 or newer is installed"
         )
     if library.__name__ == "torch":
-        number, stream = device.index, library.cuda.current_stream(device).cuda_stream
+        stream = library.cuda.current_stream(device)
+        number, pointer = device.index, stream.cuda_stream
     else:
         with device:
-            number, stream = device.id, library.cuda.get_current_stream().ptr
-    return CudaPlace(number, stream, lambda size: _empty(library, device, (size,), "uint8"))
+            stream = library.cuda.get_current_stream()
+        number, pointer = device.id, stream.ptr
+    return CudaPlace(
+        number, pointer, lambda size: _empty(library, device, (size,), "uint8"), stream.synchronize
+    )
 
 
 def _empty(library: Any, device: Any, shape: Sequence[int], dtype: str) -> Array:
@@ -183,17 +189,6 @@ def prepare(name: str, array: Array, kind: Kind, nonfinite: Nonfinite | None = "
 def may_look(place: CudaPlace | None) -> bool:
     """Whether values on a GPU can be looked at; on the CPU the native code does."""
     return place is not None and not is_capturing(place.device, place.stream)
-
-
-def wait_for(kind: Kind) -> None:
-    """Waits for the current stream of a GPU, but not while it is captured into a graph; the CPU is done."""
-    if may_look(kind.place):
-        library, device = kind.library, kind.device
-        with _current(library, device):
-            if library.__name__ == "torch":
-                library.cuda.current_stream(device).synchronize()
-            else:
-                library.cuda.get_current_stream().synchronize()
 
 
 def _with_zeros(array: Array, kind: Kind) -> Array:

@@ -18,7 +18,6 @@ from .arrays import (
     may_look,
     prepare_index,
     require_index,
-    wait_for,
 )
 from .arrays import prepare as prepare_array
 from .codes import (
@@ -50,7 +49,7 @@ def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array 
         analysis: for `LISTA` only: analysis atoms, the shape of `dictionary`.
         thresholds: for `LISTA` only: at least 0, [atoms] or [dictionaries, atoms].
 
-    On a GPU this waits until the tables are made, so that any stream may use them.
+    On a GPU this waits until the tables are made, so that any stream may use them; not in a graph capture.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -64,8 +63,10 @@ def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array 
         parts[1:] = _learned_parts(analysis, thresholds, kind)
     if kind.place is not None:  # on the CPU the native code makes the copies
         parts = [None if part is None else copied(part) for part in parts]
-    prepared = _core.prepare(*parts, kind.place)
-    wait_for(kind)  # so that any stream may use the tables
+    place = kind.place
+    prepared = _core.prepare(*parts, place)
+    if place is not None and may_look(place):
+        place.wait()
     return prepared
 
 

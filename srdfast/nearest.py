@@ -142,7 +142,7 @@ class NearestCluster:
 
 @dataclass(frozen=True)
 class InnerProducts:
-    """log prior + log density under a cluster, as the inner product of a vector with [z^2, z, 1], z scaled."""
+    """Log prior + log density under a cluster: the inner product of a vector with [z^2, z, 1], z scaled."""
 
     centre: NDArray[np.float64]
     """[latent], the mean over all clusters."""
