@@ -16,7 +16,7 @@ from types import ModuleType
 
 def register_when_imported() -> None:
     """Registers now where torch is imported already, else right after it is."""
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         _register()
     else:
         sys.meta_path.insert(0, _AfterTorch())
