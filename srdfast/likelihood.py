@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from .arrays import Array, kind_of, to_numpy
+from .arrays import Array, is_contiguous, is_torch, kind_of, to_numpy
 from .arrays import prepare as prepare_array
 
 
@@ -110,10 +110,20 @@ def assign(latents: Array, tables: GaussianTables) -> Assignment:
     kind = kind_of("latents", latents)
     latents = prepare_array("latents", latents, kind)
     parts = [
-        prepare_array(name, part, kind)
+        part if _alike(part, latents) else prepare_array(name, part, kind)
         for name, part in zip(("centre", "scales", "shifts", "offsets"), tables.parts(), strict=True)
     ]
     batch = latents.shape[0] if latents.ndim else 0
     index, log_likelihood, margin = kind.empty((batch,), "int32"), kind.empty((batch,)), kind.empty((batch,))
     _core.assign(latents, *parts, index, log_likelihood, margin, kind.place)
     return Assignment(index, log_likelihood, margin)
+
+
+def _alike(part: Array, latents: Array) -> bool:
+    """Whether a table is ready beside latents that are; the full check costs more than one latent does."""
+    return (
+        type(part) is type(latents)
+        and part.dtype == latents.dtype
+        and (not is_torch(part) or (part.device == latents.device and not part.requires_grad))
+        and is_contiguous(part)
+    )

@@ -28,7 +28,7 @@ def _register() -> None:
 
 
 def _register_or_warn() -> None:
-    """Registers; a torch that srdfast cannot use must still be importable by others."""
+    """Registers; a torch that srdfast cannot use must stay importable by others."""
     try:
         _register()
     except Exception as error:
