@@ -20,8 +20,8 @@ from .errors import DeviceError
 Array = Any
 """A numpy array, a torch tensor or a cupy array."""
 
-Nonfinite = Literal["raise", "zero"]
-"""What becomes of NaN and infinity: ValueError, or 0."""
+Nonfinite = Literal["raise", "zero"] | None
+"""What becomes of NaN and infinity: ValueError, or 0. None: ValueError on the CPU; on a GPU nobody looks."""
 
 _COMPUTED = ("float32", "float64")
 _STORED = ("float16", "bfloat16")
@@ -155,12 +155,12 @@ def convert(array: Array, dtype: str) -> Array:
     return array.astype(dtype)
 
 
-def prepare(name: str, array: Array, kind: Kind, nonfinite: Nonfinite | None = "raise") -> Array:
+def prepare(name: str, array: Array, kind: Kind, nonfinite: Nonfinite = "raise") -> Array:
     """`array` as the kernels want it: contiguous, of `kind.dtype`, without gradient history.
 
     Copies only what is not contiguous, is stored in half precision, or holds values to be zeroed. With
     `nonfinite="raise"` the native code looks for NaN and infinity on the CPU; on a GPU it is done here, which
-    waits for the GPU, but not while the stream is captured into a graph. None takes any value.
+    waits for the GPU, but not while the stream is captured into a graph. With None nobody looks here.
 
     Raises:
         ValueError: NaN or infinity on a GPU, or an unknown `nonfinite`.
@@ -176,7 +176,7 @@ def prepare(name: str, array: Array, kind: Kind, nonfinite: Nonfinite | None = "
     if is_torch(array):
         array = array.detach()
     if nonfinite not in ("raise", "zero", None):
-        raise ValueError(f'nonfinite: expected "raise" or "zero", got {nonfinite!r}')
+        raise ValueError(f'nonfinite: expected "raise", "zero" or None, got {nonfinite!r}')
     with _current(kind.library, kind.device):
         array = contiguous(convert(array, kind.dtype))
         if nonfinite == "zero":

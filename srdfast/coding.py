@@ -93,7 +93,8 @@ def omp(
         selection: "correlation" takes the atom with the largest |<atom, residual>| (Pati et al. 1993, as
             scikit-learn); "residual" the one that lowers the residual most (order-recursive, as SPAMS).
         index: integers [batch], the dictionary of each signal; required when there are several.
-        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `signals` nor `index` on a GPU, for which the call would wait.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -108,8 +109,8 @@ def omp(
     values = kind.empty((batch, max(max_atoms, 0)))
     counts = kind.empty((batch,), "int32")
     _core.omp(
-        signals, dictionary, _index(index, dictionary, kind), max_atoms, number("tolerance", tolerance),
-        by_residual(selection), indices, values, counts, kind.place,
+        signals, dictionary, _index(index, dictionary, kind, nonfinite), max_atoms,
+        number("tolerance", tolerance), by_residual(selection), indices, values, counts, kind.place,
     )  # fmt: skip
     return OMPCodes(indices, kind.result(values), counts, atoms)
 
@@ -133,7 +134,8 @@ def lasso(
             objective at z = 0, 1/2 |x|^2. Below about 1e-6 float32 stops at its own precision first.
         max_sweeps: passes over the atoms after which a signal is given back as it is.
         index: integers [batch], the dictionary of each signal; required when there are several.
-        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `signals` nor `index` on a GPU, for which the call would wait.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -145,7 +147,7 @@ def lasso(
     values = kind.empty((_first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0))
     gap = kind.empty((_first_extent(signals),))
     _core.lasso(
-        signals, dictionary, _index(index, dictionary, kind), number("penalty", penalty),
+        signals, dictionary, _index(index, dictionary, kind, nonfinite), number("penalty", penalty),
         number("gap_tolerance", gap_tolerance), whole("max_sweeps", max_sweeps), values, gap, kind.place,
     )  # fmt: skip
     return LassoCodes(kind.result(values), kind.result(gap))
@@ -172,7 +174,8 @@ def lista(
         synthesis: D, the shape of `analysis`.
         steps: at least 1.
         index: integers [batch], the dictionary of each signal; required when there are several.
-        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `signals` nor `index` on a GPU, for which the call would wait.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -185,8 +188,8 @@ def lista(
     synthesis = stacked(prepare_array("synthesis", synthesis, kind), 3)
     values = kind.empty((_first_extent(signals), analysis.shape[-2] if analysis.ndim > 1 else 0))
     _core.lista(
-        signals, analysis, thresholds, synthesis, _index(index, synthesis, kind), whole("steps", steps),
-        values, kind.place,
+        signals, analysis, thresholds, synthesis, _index(index, synthesis, kind, nonfinite),
+        whole("steps", steps), values, kind.place,
     )  # fmt: skip
     return ListaCodes(kind.result(values))
 
@@ -205,7 +208,8 @@ def split(
     Args:
         images: [..., height, width]; any leading dimensions.
         strength: from 0 to 1e9; 0 gives back the image itself, up to rounding.
-        nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0. None is "raise" on the CPU, and
+            does not look on a GPU, for which the call would wait.
         out: two arrays to write (low, high) into, contiguous, of the shape, kind and dtype of `images`
             (float32 or float64); for streams of large images, where new memory costs as much as the split.
 
@@ -298,7 +302,8 @@ def purify_patches(
         index: integers [batch], the dictionary of each image; required when there are several.
         patch: side of a patch in pixels.
         stride: from 1 to `patch`.
-        nonfinite: "raise" refuses NaN and infinity in `images`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `images`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `images` nor `index` on a GPU, for which the call would wait.
 
     Returns:
         [batch, channels, height, width].
@@ -311,7 +316,13 @@ def purify_patches(
     images = prepare_array("images", images, kind, nonfinite)
     purified = kind.empty(images.shape)
     atoms = _dictionary(dictionary, kind)
-    common = images, atoms, _index(index, atoms, kind), whole("patch", patch), whole("stride", stride)
+    common = (
+        images,
+        atoms,
+        _index(index, atoms, kind, nonfinite),
+        whole("patch", patch),
+        whole("stride", stride),
+    )
     place = kind.place
     if not isinstance(coder, LISTA) and (analysis is not None or thresholds is not None):
         raise ValueError("analysis, thresholds: expected None unless the coder is LISTA")
@@ -376,10 +387,12 @@ def _thresholds(thresholds: Array, kind: Kind) -> Array:
     return thresholds
 
 
-def _index(index: Array | None, dictionary: Array | Prepared, kind: Kind) -> Array | None:
+def _index(
+    index: Array | None, dictionary: Array | Prepared, kind: Kind, nonfinite: Nonfinite
+) -> Array | None:
     """The dictionary of each signal as the kernels want it."""
     index = prepare_index(index, kind)
-    if dictionary.ndim == 3:  # the native code names a dictionary of another rank
+    if nonfinite is not None and dictionary.ndim == 3:  # the native code names a dictionary of another rank
         require_index(index, dictionary.shape[0], kind)
     return index
 

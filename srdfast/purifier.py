@@ -239,11 +239,8 @@ class Purifier(nn.Module):
         if min(tensor.shape[2:]) < self.bank.patch:
             size = f"{tensor.shape[2]} x {tensor.shape[3]}"
             raise ValueError(f"images: expected at least {self.bank.patch} pixels a side, got {size}")
-        if dtype != "uint8" and not math.isfinite(tensor.detach().sum()):  # a sum may be huge: look closer
-            finite = torch.isfinite(tensor.detach()).flatten(1).all(1)
-            if not bool(finite.all()):
-                first = int((~finite).nonzero()[0])
-                raise ValueError(f"images: expected finite values, got NaN or infinity in image {first}")
+        if dtype != "uint8":
+            _require_finite(tensor.detach())
         return tensor if dtype in ("float32", "float64", "uint8") else tensor.float()
 
     def _choose(self, batch: Tensor) -> Tensor:
@@ -274,7 +271,7 @@ class Purifier(nn.Module):
                 high, *self.dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
             )
             return (low + rebuilt).clamp(0, 1)
-        low, high = coding.split(batch, self.bank.split_strength)
+        low, high = coding.split(batch, self.bank.split_strength, nonfinite=None)
         rebuilt = coding.purify_patches(
             high,
             self._tables(batch.dtype),
@@ -282,6 +279,7 @@ class Purifier(nn.Module):
             index=index,
             patch=self.bank.patch,
             stride=self.bank.stride,
+            nonfinite=None,
         )
         purified = rebuilt.add_(low).clamp_(0, 1)
         if differentiable and self.grad_mode == "bpda":
@@ -358,6 +356,19 @@ class PurifiedModel(nn.Module):
 def _as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensor itself where it has the dtype: a graph would take a conversion for another tensor."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
+def _require_finite(images: Tensor) -> None:
+    """Raises ValueError for NaN and infinity; while a GPU's stream is captured, nobody can look."""
+    place = arrays.place_of(torch, images.device)
+    if place is not None and not arrays.may_look(place):
+        return
+    if math.isfinite(images.sum()):
+        return
+    finite = torch.isfinite(images).flatten(1).all(1)  # the sum of huge values is infinite too
+    if not bool(finite.all()):
+        first = int((~finite).nonzero()[0])
+        raise ValueError(f"images: expected finite values, got NaN or infinity in image {first}")
 
 
 def _as_tensor(images: Array) -> Tensor:
