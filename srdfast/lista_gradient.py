@@ -3,7 +3,7 @@
 
 A step from codes z, with r = x - zD, is moved = z + r E^T and z' = moved - clamp(moved, -thresholds,
 thresholds): the gradient by z' passes to `moved` where that left the thresholds behind, and to the threshold
-with the opposite of its sign.
+with the opposite of its sign. At a threshold of zero that is the derivative to the right.
 """
 
 from collections.abc import Iterator
@@ -91,17 +91,16 @@ def _through_steps(
     learned: bool,
 ) -> list[Tensor]:
     """The same for signals of one dictionary: [n, features] and, where `learned`, three gradients."""
-    codes = [signals.new_zeros((len(signals), len(synthesis)))]  # before each step and after the last
-    moved, rests = [], []
-    for _ in range(steps):
+    codes, moved, rests = [], [signals @ analysis.mT], [signals]  # codes are zero before the first step
+    for _ in range(steps - 1):
+        codes.append(_shrunk(moved[-1], thresholds))
         rests.append(signals - codes[-1] @ synthesis)
         moved.append(codes[-1] + rests[-1] @ analysis.mT)
-        codes.append(moved[-1] - moved[-1].clamp(-thresholds, thresholds))
-    of_codes = grad @ synthesis.mT if rebuilt else grad
     of_signals = torch.zeros_like(signals)
     of_analysis, of_thresholds, of_synthesis = learned_gradients(analysis, thresholds, synthesis, learned)
     if learned and rebuilt:
-        of_synthesis = codes[-1].mT @ grad
+        of_synthesis += _shrunk(moved[-1], thresholds).mT @ grad
+    of_codes = grad @ synthesis.mT if rebuilt else grad
     for step in reversed(range(steps)):
         of_moved = of_codes * (moved[step].abs() > thresholds)
         of_rest = of_moved @ analysis
@@ -109,6 +108,12 @@ def _through_steps(
         if learned:
             of_thresholds -= (of_moved * moved[step].sign()).sum(0)
             of_analysis += of_moved.mT @ rests[step]
-            of_synthesis -= codes[step].mT @ of_rest
-        of_codes = of_moved - of_rest @ synthesis.mT
+        if step > 0:
+            of_codes = of_moved - of_rest @ synthesis.mT
+            if learned:
+                of_synthesis -= codes[step - 1].mT @ of_rest
     return [of_signals, of_analysis, of_thresholds, of_synthesis] if learned else [of_signals]
+
+
+def _shrunk(moved: Tensor, thresholds: Tensor) -> Tensor:
+    return moved - moved.clamp(-thresholds, thresholds)

@@ -156,14 +156,24 @@ def _purify_lista(
     patch: int,
     stride: int,
 ) -> Tensor:
-    tables = _prepared(synthesis, analysis, thresholds)
+    parts = [synthesis, analysis, thresholds]
+    if any(part.requires_grad for part in parts):
+        return _purify(images, synthesis, LISTA(steps), index, patch, stride, analysis, thresholds)
+    tables = _PREPARED.of(parts, lambda: coding.prepare(synthesis, analysis, thresholds))
     return _purify(images, tables, LISTA(steps), index, patch, stride)
 
 
 def _purify(
-    images: Tensor, tables: coding.Prepared, coder: Coder, index: Tensor | None, patch: int, stride: int
+    images: Tensor,
+    tables: coding.Prepared | Tensor,
+    coder: Coder,
+    index: Tensor | None,
+    patch: int,
+    stride: int,
+    analysis: Tensor | None = None,
+    thresholds: Tensor | None = None,
 ) -> Tensor:
-    return coding.purify_patches(images, tables, coder, index=index, patch=patch, stride=stride)
+    return coding.purify_patches(images, tables, coder, analysis, thresholds, index, patch, stride)
 
 
 def _image_shape(images: Tensor, *_: Any) -> Tensor:
@@ -198,14 +208,11 @@ def _lista_gradient_shapes(
     return _image_shape(signals), *learned_gradients(analysis, thresholds, synthesis, learned)
 
 
-def _prepared(
-    dictionary: Tensor, analysis: Tensor | None = None, thresholds: Tensor | None = None
-) -> coding.Prepared:
-    """The tables of dictionaries, kept while the tensors live unchanged; made anew where they learn."""
-    parts = [part for part in (dictionary, analysis, thresholds) if part is not None]
-    if any(part.requires_grad for part in parts):
-        return coding.prepare(dictionary, analysis, thresholds)
-    return _PREPARED.of(parts, lambda: coding.prepare(dictionary, analysis, thresholds))
+def _prepared(dictionary: Tensor) -> coding.Prepared | Tensor:
+    """What the coders need of dictionaries, kept while they live unchanged; themselves where they learn."""
+    if dictionary.requires_grad:
+        return dictionary
+    return _PREPARED.of([dictionary], lambda: coding.prepare(dictionary))
 
 
 _OMP = "Tensor? index, int max_atoms, float tolerance, str selection"
