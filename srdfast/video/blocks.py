@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plane in square blocks, each with the window of pixels that its purification looks at.
+
+The Tikhonov split of a whole plane lets every pixel depend on all others, though only as exp(-distance /
+length): for strength 5 the length is 2.3 pixels. Here a block is purified from a window alone, which reaches
+far enough that the rest no longer matters. So a block's purification is a function of its window, and where a
+window has not changed, neither has the result: not approximately, but to the bit.
+
+A plane is continued by reflection past its borders, which is the boundary of the split of a whole plane.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+CELL = 16  # pixels a side of the cells in which changes are told apart
+SIDE = 64  # pixels a side of a block, about
+LEFT_OUT = 0.005  # weight of what lies outside a window, at most: a border's difference times this
+MOST_MARGIN = 96  # pixels
+
+Bytes = NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sides and margins in pixels; all a function of the patches and of the split.
+
+    Attributes:
+        side: of a block.
+        halo: from a block to the border of its window, a multiple of `CELL`.
+        before: from a block back to the first pixel that a patch over the block covers.
+        after: the same past the block's end.
+    """
+
+    side: int
+    halo: int
+    before: int
+    after: int
+
+    @classmethod
+    def of(cls, patch: int, stride: int, strength: float) -> "Geometry":
+        """The geometry for patches `patch` wide, `stride` apart, and a split of `strength`.
+
+        Raises:
+            ValueError: the split is so strong that windows would be far larger than blocks.
+        """
+        margin = _margin(strength)
+        if margin > MOST_MARGIN:
+            raise ValueError(
+                f"split_strength: expected one whose low band looks at most {MOST_MARGIN} pixels far, "
+                f"got {strength:g}, which looks {margin} far; train a model with less"
+            )
+        unit = math.lcm(stride, CELL)
+        before, after = stride * ((patch - 1) // stride), patch - stride
+        halo = -(-(margin + max(before, after)) // CELL) * CELL
+        return cls(unit * max(1, round(SIDE / unit)), halo, before, after)
+
+    @property
+    def window(self) -> int:
+        """Side of a window."""
+        return self.side + 2 * self.halo
+
+    @property
+    def crop(self) -> int:
+        """Side of what is coded for a block: the block, `before` and `after`."""
+        return self.before + self.side + self.after
+
+
+def _margin(strength: float) -> int:
+    """Distance at which the kernel of the split, exp(-decay * pixels), has fallen to `LEFT_OUT`."""
+    if strength == 0:
+        return 0
+    decay = math.acosh(1 + 1 / (2 * strength))
+    return math.ceil(-math.log(LEFT_OUT) / decay)
+
+
+class Plane:
+    """One plane of one frame after another: its pixels, its blocks, and which of them have changed.
+
+    Args:
+        shape: (height, width).
+        dtype: uint8 or uint16.
+        geometry: of the blocks.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: np.dtype, geometry: Geometry) -> None:
+        self.shape, self.geometry = shape, geometry
+        side, halo = geometry.side, geometry.halo
+        self.blocks = (-(-shape[0] // side), -(-shape[1] // side))
+        padded = tuple(count * side + 2 * halo for count in self.blocks)
+        self._now, self._before = np.zeros(padded, dtype), np.zeros(padded, dtype)
+        self._changes = np.empty(padded, dtype)
+        self._sources = [_reflected(length, total, halo) for length, total in zip(shape, padded, strict=True)]
+        self._result = np.zeros(tuple(count * side for count in self.blocks), dtype)
+        self._known = False
+
+    def forget(self) -> None:
+        """Takes every block for changed at the next `advance`."""
+        self._known = False
+
+    def advance(self, pixels: Bytes) -> NDArray[np.bool_]:
+        """Takes the next frame's pixels [height, width]; tells which blocks' windows are not as before.
+
+        Returns:
+            bool [rows, columns] of blocks, all True where nothing is known.
+        """
+        self._before, self._now = self._now, self._before
+        self._fill(pixels)
+        known, self._known = self._known, True
+        return self._changed() if known else np.ones(self.blocks, bool)
+
+    def windows(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Bytes:
+        """The windows of some blocks, a copy [n, window, window]."""
+        side, window = self.geometry.side, self.geometry.window
+        return sliding_window_view(self._now, (window, window))[::side, ::side][rows, columns]
+
+    def store(self, rows: NDArray[np.intp], columns: NDArray[np.intp], blocks: Bytes) -> None:
+        """Keeps the purified pixels [n, side, side] of some blocks."""
+        side = self.geometry.side
+        tiled = self._result.reshape(self.blocks[0], side, self.blocks[1], side).swapaxes(1, 2)
+        tiled[rows, columns] = blocks
+
+    def result(self) -> Bytes:
+        """The purified plane, a copy [height, width]."""
+        height, width = self.shape
+        return self._result[:height, :width].copy()
+
+    def _fill(self, pixels: Bytes) -> None:
+        halo, (height, width) = self.geometry.halo, self.shape
+        down, across = self._sources
+        inside = self._now[halo : halo + height]
+        inside[:, halo : halo + width] = pixels
+        inside[:, :halo] = pixels[:, across[:halo]]
+        inside[:, halo + width :] = pixels[:, across[halo + width :]]
+        self._now[:halo] = inside[down[:halo]]
+        self._now[halo + height :] = inside[down[halo + height :]]
+
+    def _changed(self) -> NDArray[np.bool_]:
+        """Where a window holds a cell that differs from the frame before, bool [rows, columns]."""
+        np.bitwise_xor(self._now, self._before, out=self._changes)
+        lines = self._changes.view(np.uint64)  # a line is a whole number of cells, and so of words
+        cells = np.bitwise_or.reduce(lines.reshape(len(lines) // CELL, CELL, -1), axis=1)  # [lines, words]
+        cells = cells.reshape(len(cells), self._now.shape[1] // CELL, -1).any(2)
+        reach, step = self.geometry.window // CELL, self.geometry.side // CELL
+        return np.asarray(sliding_window_view(cells, (reach, reach))[::step, ::step].any((2, 3)))
+
+
+def _reflected(length: int, total: int, before: int) -> NDArray[np.intp]:
+    """Which of `length` pixels continue a line by reflection, the first at `before`: int [total]."""
+    position = (np.arange(total) - before) % (2 * length)
+    return np.minimum(position, 2 * length - 1 - position)
