@@ -8,9 +8,9 @@ import pytest
 
 import srdfast
 from srdfast import LISTA, OMP, Gaussians, Lasso, SRDBank
+from srdfast.planes import Levels, from_rgb, to_rgb
 from srdfast.video import blocks
 from srdfast.video.frames import FramePurifier
-from srdfast.video.planes import Levels, from_rgb, to_rgb
 
 torch = pytest.importorskip("torch")
 from srdfast.networks import ResNet  # noqa: E402

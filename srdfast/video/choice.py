@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .planes import Levels, to_rgb
+from ..planes import Levels, to_rgb
 
 if TYPE_CHECKING:
     from ..purifier import Purifier

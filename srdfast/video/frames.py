@@ -16,9 +16,9 @@ from .. import coding
 from ..bank import SRDBank
 from ..codes import LISTA
 from ..errors import DeviceError
+from ..planes import Levels, luma_weights
 from .blocks import Geometry, Plane
 from .choice import ClusterChoice
-from .planes import Levels, luma_weights
 
 if TYPE_CHECKING:
     from ..purifier import Purifier

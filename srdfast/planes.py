@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the numbers of a frame's planes mean: code levels of Y, Cb, Cr, and their relation to RGB.
+"""Luma and chroma planes: what their codes mean, their relation to RGB, and images by way of them.
 
 The equations are those of ITU-R BT.601, BT.709 and BT.2020 (non-constant luminance).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Weights of red and blue in the luma.
 MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
@@ -27,7 +33,7 @@ class Levels:
     """The largest code, 2^bit_depth - 1."""
 
     @classmethod
-    def of(cls, bit_depth: int, full_range: bool, chroma: bool) -> "Levels":
+    def of(cls, bit_depth: int, full_range: bool, chroma: bool) -> Levels:
         """The levels of a plane of `bit_depth` bits, 8 to 16."""
         most, step = (1 << bit_depth) - 1, 1 << (bit_depth - 8)
         if chroma:
@@ -60,3 +66,29 @@ def to_rgb(luma: Any, blue_chroma: Any, red_chroma: Any, matrix: str = "bt709") 
     red = luma + (2 - 2 * of_red) * red_chroma
     blue = luma + (2 - 2 * of_blue) * blue_chroma
     return red, (luma - of_red * red - of_blue * blue) / of_green, blue
+
+
+def luma_of(images: Any, matrix: str = "bt709") -> Any:
+    """The luma [batch, 1, height, width] of images [batch, 3, height, width] of any library and range."""
+    return sum(weight * images[:, at : at + 1] for at, weight in enumerate(luma_weights(matrix)))
+
+
+def through_planes(images: Tensor, purify: Callable[[Tensor], Tensor]) -> Tensor:
+    """Purifies images as 4:2:0 video has them: luma at full resolution, chroma at half of it (BT.709).
+
+    Args:
+        images: float [batch, 3, height, width], RGB in [0, 1].
+        purify: from planes [n * batch, 1, h, w] in [0, 1] to planes of the same shape; called for the luma
+            (n = 1) and for the chroma, whose 0 is at 0.5 (n = 2: all of Cb, then all of Cr).
+
+    Returns:
+        Float [batch, 3, height, width] in [0, 1]; differentiable where `purify` is.
+    """
+    import torch
+    from torch.nn import functional
+
+    luma, *chroma = from_rgb(*images.split(1, 1))
+    halves = functional.avg_pool2d(torch.cat(chroma) + 0.5, 2, ceil_mode=True)
+    purified = functional.interpolate(purify(halves) - 0.5, scale_factor=2, mode="bilinear")
+    blue_chroma, red_chroma = purified[:, :, : images.shape[2], : images.shape[3]].chunk(2)
+    return torch.cat(to_rgb(purify(luma.contiguous()), blue_chroma, red_chroma), 1).clamp(0, 1)
