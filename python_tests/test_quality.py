@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("skimage")
-from srdfast.video.quality import measure  # noqa: E402
+from srdfast.video.quality import measure
 
 SHAPE = (24, 32)
 
@@ -42,7 +42,7 @@ def test_noise_lowers_the_similarity():
 
 
 def test_planes_are_checked():
-    with pytest.raises(ValueError, match="no|none"):
+    with pytest.raises(ValueError, match="at least one frame"):
         measure([])
     with pytest.raises(ValueError, match="uint8"):
         measure([(flat(1), flat(1)[:-1])])

@@ -16,12 +16,16 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from .. import _core
+from ..planes import Levels
+
 CELL = 16  # pixels a side of the cells in which changes are told apart
 SIDE = 64  # pixels a side of a block, about
 LEFT_OUT = 0.005  # weight of what lies outside a window, at most: a border's difference times this
 MOST_MARGIN = 96  # pixels
 
-Bytes = NDArray[np.unsignedinteger]
+Codes = NDArray[np.unsignedinteger]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -101,34 +105,45 @@ class Plane:
         """Takes every block for changed at the next `advance`."""
         self._known = False
 
-    def advance(self, pixels: Bytes) -> NDArray[np.bool_]:
+    def advance(self, pixels: Codes) -> Places:
         """Takes the next frame's pixels [height, width]; tells which blocks' windows are not as before.
 
         Returns:
-            bool [rows, columns] of blocks, all True where nothing is known.
+            int64 [n, 2], row and column of the first pixel of each such block; of all where nothing is known.
         """
         self._before, self._now = self._now, self._before
         self._fill(pixels)
         known, self._known = self._known, True
-        return self._changed() if known else np.ones(self.blocks, bool)
+        changed = self._changed() if known else np.ones(self.blocks, bool)
+        return np.ascontiguousarray(np.argwhere(changed) * self.geometry.side)
 
-    def windows(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Bytes:
-        """The windows of some blocks, a copy [n, window, window]."""
-        side, window = self.geometry.side, self.geometry.window
-        return sliding_window_view(self._now, (window, window))[::side, ::side][rows, columns]
+    def cut(self, places: Places, scale: float, windows: NDArray[np.float32]) -> None:
+        """Writes to `windows` [n, window, window] those of the blocks at `places` [n, 2], times `scale`."""
+        _core.cut_windows(self._now, places, scale, windows)
 
-    def store(self, rows: NDArray[np.intp], columns: NDArray[np.intp], blocks: Bytes) -> None:
-        """Keeps the purified pixels [n, side, side] of some blocks."""
-        side = self.geometry.side
-        tiled = self._result.reshape(self.blocks[0], side, self.blocks[1], side).swapaxes(1, 2)
-        tiled[rows, columns] = blocks
+    def join(
+        self, places: Places, low: NDArray[np.float32], rebuilt: NDArray[np.float32], levels: Levels
+    ) -> None:
+        """Keeps low + rebuilt as the purified blocks at `places` [n, 2], rounded to codes.
 
-    def result(self) -> Bytes:
+        Args:
+            places: what `advance` returned, or some of it.
+            low: float32 [n, window, window].
+            rebuilt: float32 [n, crop, crop].
+            levels: of the plane; values are codes over its span.
+        """
+        geometry = self.geometry
+        _core.join_blocks(
+            low, geometry.halo, rebuilt, geometry.before, places, geometry.side, levels.span, levels.most,
+            self._result,
+        )  # fmt: skip
+
+    def result(self) -> Codes:
         """The purified plane, a copy [height, width]."""
         height, width = self.shape
         return self._result[:height, :width].copy()
 
-    def _fill(self, pixels: Bytes) -> None:
+    def _fill(self, pixels: Codes) -> None:
         halo, (height, width) = self.geometry.halo, self.shape
         down, across = self._sources
         inside = self._now[halo : halo + height]
@@ -148,7 +163,11 @@ class Plane:
         return np.asarray(sliding_window_view(cells, (reach, reach))[::step, ::step].any((2, 3)))
 
 
-def _reflected(length: int, total: int, before: int) -> NDArray[np.intp]:
-    """Which of `length` pixels continue a line by reflection, the first at `before`: int [total]."""
-    position = (np.arange(total) - before) % (2 * length)
+def _reflected(length: int, total: int, halo: int) -> NDArray[np.intp]:
+    """Which of `length` pixels continue a line by reflection, the first at `halo`: int [total].
+
+    Further than `halo` past the end, where nothing matters any more, the last one is repeated: a block at the
+    end then depends on no pixels but those near it.
+    """
+    position = np.minimum(np.arange(total) - halo, length + halo - 1) % (2 * length)
     return np.minimum(position, 2 * length - 1 - position)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import coding
+from .. import _core, coding
 from ..bank import SRDBank
 from ..codes import LISTA
 from ..errors import DeviceError
@@ -161,9 +161,10 @@ class FramePurifier:
         self._cluster = cluster
         coded = total = 0
         for memory, plane, level in zip(self._planes, planes, levels, strict=False):
-            rows, columns = np.nonzero(memory.advance(plane))
-            self._code(memory, rows, columns, level)
-            coded, total = coded + len(rows), total + math.prod(memory.blocks)
+            places = memory.advance(plane)
+            for start in range(0, len(places), BLOCKS_TOGETHER):
+                self._code(memory, places[start : start + BLOCKS_TOGETHER], level)
+            coded, total = coded + len(places), total + math.prod(memory.blocks)
         purified = [memory.result() for memory in self._planes]
         purified += [plane.copy() for plane in planes[len(purified) :]]
         likelihood = math.nan if self._choice is None else self._choice.log_likelihood
@@ -172,21 +173,13 @@ class FramePurifier:
         self.last = FrameInfo(cluster, likelihood, choose_ms, code_ms, 1 - coded / total)
         return tuple(purified)
 
-    def _code(self, memory: Plane, rows: np.ndarray, columns: np.ndarray, levels: Levels) -> None:
-        """Purifies blocks of a plane, some at a time."""
-        for start in range(0, len(rows), BLOCKS_TOGETHER):
-            some = rows[start : start + BLOCKS_TOGETHER], columns[start : start + BLOCKS_TOGETHER]
-            memory.store(*some, self._purified(memory.windows(*some), levels))
-
-    def _purified(self, windows: np.ndarray, levels: Levels) -> np.ndarray:
-        """Blocks [n, side, side] of windows [n, window, window], both as codes."""
-        geometry, bank, count = self._geometry, self.bank, len(windows)
+    def _code(self, memory: Plane, places: np.ndarray, levels: Levels) -> None:
+        """Purifies the blocks of a plane at `places` [n, 2]."""
+        geometry, bank, count = self._geometry, self.bank, len(places)
         values, low, high, crop = (array[:count] for array in self._scratch.arrays)
-        np.multiply(windows, np.float32(1 / levels.span), out=values)
+        memory.cut(places, 1 / levels.span, values)
         coding.split(values, bank.split_strength, out=(low, high))
-        first = geometry.halo - geometry.before
-        inside = slice(first, first + geometry.crop)
-        np.copyto(crop, high[:, inside, inside])
+        _core.cut_centres(high, geometry.halo - geometry.before, crop)
         rebuilt = coding.purify_patches(
             crop[:, None],
             self._tables,
@@ -194,13 +187,8 @@ class FramePurifier:
             index=np.full(count, self._cluster) if bank.clusters > 1 else None,
             patch=bank.patch,
             stride=bank.stride,
-        )[:, 0]
-        inside, core = (slice(at, at + geometry.side) for at in (geometry.halo, geometry.before))
-        purified = low[:, inside, inside] + rebuilt[:, core, core]
-        purified *= np.float32(levels.span)
-        np.rint(purified, out=purified)
-        np.clip(purified, 0, levels.most, out=purified)
-        return purified.astype(windows.dtype)
+        )
+        memory.join(places, low, rebuilt[:, 0], levels)
 
 
 class _Scratch:

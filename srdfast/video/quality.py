@@ -23,7 +23,7 @@ class Quality:
     change: float
     """Mean absolute change of a pixel, in levels."""
     flicker: float
-    """Mean absolute difference of the changes of a pixel in one frame and the next, in levels; NaN for one."""
+    """Mean absolute difference of a pixel's changes from frame to frame, in levels; NaN for one."""
 
 
 def measure(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Quality:
