@@ -90,14 +90,14 @@ def adaptive_decisions(
     epsilon: float,
     seed: int = 0,
 ) -> dict[str, tuple[int, int]]:
-    """The same where PGD is aimed at purifier and classifier together, with two gradients of the purifier.
+    """The same where PGD is aimed at purifier and classifier together, with two gradients of the former.
 
     "bpda" takes its gradient for the identity, "exact" computes it (for the clusters chosen at each step).
     """
     counts: dict[str, tuple[int, int]] = {}
     purify, mode = through_frames(frames), purifier.grad_mode
     for column in ("bpda", "exact"):
-        purifier.grad_mode = column  # type: ignore[assignment]
+        purifier.grad_mode = column
         for start in range(0, len(dataset), 25):
             images, labels = dataset.tensors(start, min(start + 25, len(dataset)))
             model = PurifiedModel(purifier, classifier)
@@ -110,7 +110,7 @@ def adaptive_decisions(
 
 
 def clip_quality(purifier: FramePurifier, path: Path, frames: int) -> dict[str, Any]:
-    """What purifying does to the first frames of a clean clip or to a picture; and how often clusters change."""
+    """What purifying does to the first frames of a clean clip, or to a picture; and how clusters change."""
     clusters, reused = [], []
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
