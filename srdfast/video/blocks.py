@@ -20,7 +20,9 @@ from .. import _core
 from ..planes import Levels
 
 CELL = 16  # pixels a side of the cells in which changes are told apart
-SIDE = 64  # pixels a side of a block, about
+SIDE, LARGE_SIDE = 64, 128  # pixels a side of a block, about; the larger, the less windows overlap
+LARGE = 512  # pixels of a plane's shorter side from which blocks are large
+PIXELS_TOGETHER = 1 << 18
 LEFT_OUT = 0.005  # weight of what lies outside a window, at most: a border's difference times this
 MOST_MARGIN = 96  # pixels
 
@@ -45,8 +47,10 @@ class Geometry:
     after: int
 
     @classmethod
-    def of(cls, patch: int, stride: int, strength: float) -> "Geometry":
+    def of(cls, patch: int, stride: int, strength: float, shape: tuple[int, int]) -> "Geometry":
         """The geometry for patches `patch` wide, `stride` apart, and a split of `strength`.
+
+        `shape` is the (height, width) of the plane.
 
         Raises:
             ValueError: the split is so strong that windows would be far larger than blocks.
@@ -60,12 +64,18 @@ class Geometry:
         unit = math.lcm(stride, CELL)
         before, after = stride * ((patch - 1) // stride), patch - stride
         halo = -(-(margin + max(before, after)) // CELL) * CELL
-        return cls(unit * max(1, round(SIDE / unit)), halo, before, after)
+        side = LARGE_SIDE if min(shape) >= LARGE else SIDE
+        return cls(unit * max(1, round(side / unit)), halo, before, after)
 
     @property
     def window(self) -> int:
         """Side of a window."""
         return self.side + 2 * self.halo
+
+    @property
+    def together(self) -> int:
+        """Blocks that are coded at once, so few that what passes between the kernels stays in the cache."""
+        return max(1, PIXELS_TOGETHER // self.side**2)
 
     @property
     def crop(self) -> int:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 HYSTERESIS = 10.0
 CHOOSE_EVERY = 8
-BLOCKS_TOGETHER = 32  # coded at once, so that what passes between the kernels stays in the cache
 
 Planes = Sequence[np.ndarray]
 
@@ -100,12 +99,12 @@ class FramePurifier:
                 f"model: expected one of one-channel patches, which fit the planes of a frame, got one of "
                 f"{self.bank.channels} channels; train one with: srdfast train --planes"
             )
-        self._geometry = Geometry.of(self.bank.patch, self.bank.stride, self.bank.split_strength)
+        self._geometry((1, 1))  # which refuses what no plane can be purified with
         self._choice = None if purifier is None else ClusterChoice(purifier, float(hysteresis), choose_every)
         self._reuse, self._chroma = bool(reuse), bool(chroma)
         learned = (self.bank.analysis, self.bank.thresholds) if isinstance(self.bank.coder, LISTA) else ()
         self._tables = coding.prepare(self.bank.synthesis, *learned)
-        self._scratch = _Scratch(self._geometry)
+        self._scratch: dict[Geometry, _Scratch] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -142,7 +141,7 @@ class FramePurifier:
             self.reset()
             self._format = format
             coded = planes if self._chroma else planes[:1]
-            self._planes = [Plane(plane.shape, plane.dtype, self._geometry) for plane in coded]
+            self._planes = [Plane(plane.shape, plane.dtype, self._geometry(plane.shape)) for plane in coded]
         try:
             return self._next(planes, levels, matrix, begin)
         except BaseException:  # what is known of the frame before may be half replaced
@@ -162,8 +161,9 @@ class FramePurifier:
         coded = total = 0
         for memory, plane, level in zip(self._planes, planes, levels, strict=False):
             places = memory.advance(plane)
-            for start in range(0, len(places), BLOCKS_TOGETHER):
-                self._code(memory, places[start : start + BLOCKS_TOGETHER], level)
+            together = memory.geometry.together
+            for start in range(0, len(places), together):
+                self._code(memory, places[start : start + together], level)
             coded, total = coded + len(places), total + math.prod(memory.blocks)
         purified = [memory.result() for memory in self._planes]
         purified += [plane.copy() for plane in planes[len(purified) :]]
@@ -173,10 +173,15 @@ class FramePurifier:
         self.last = FrameInfo(cluster, likelihood, choose_ms, code_ms, 1 - coded / total)
         return tuple(purified)
 
+    def _geometry(self, shape: tuple[int, int]) -> Geometry:
+        return Geometry.of(self.bank.patch, self.bank.stride, self.bank.split_strength, shape)
+
     def _code(self, memory: Plane, places: np.ndarray, levels: Levels) -> None:
         """Purifies the blocks of a plane at `places` [n, 2]."""
-        geometry, bank, count = self._geometry, self.bank, len(places)
-        values, low, high, crop = (array[:count] for array in self._scratch.arrays)
+        geometry, bank, count = memory.geometry, self.bank, len(places)
+        if geometry not in self._scratch:
+            self._scratch[geometry] = _Scratch(geometry)
+        values, low, high, crop = (array[:count] for array in self._scratch[geometry].arrays)
         memory.cut(places, 1 / levels.span, values)
         coding.split(values, bank.split_strength, out=(low, high))
         _core.cut_centres(high, geometry.halo - geometry.before, crop)
@@ -195,8 +200,8 @@ class _Scratch:
     """Room for the blocks that are coded at once: windows, their low and high bands, and what is coded."""
 
     def __init__(self, geometry: Geometry) -> None:
-        window = (BLOCKS_TOGETHER, geometry.window, geometry.window)
-        crop = (BLOCKS_TOGETHER, geometry.crop, geometry.crop)
+        window = (geometry.together, geometry.window, geometry.window)
+        crop = (geometry.together, geometry.crop, geometry.crop)
         self.arrays = tuple(np.empty(shape, np.float32) for shape in (window, window, window, crop))
 
 

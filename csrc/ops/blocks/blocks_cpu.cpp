@@ -9,14 +9,12 @@ namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 namespace {
 
-constexpr std::int64_t kTogether = 4;  // blocks that are worth a thread's while
-
 template <class Code>
 void cut_cpu(const CutProblem<Code>& problem) {
   const std::int64_t width = problem.plane.extent(1);
   const std::int64_t rows = problem.windows.extent(1), columns = problem.windows.extent(2);
   const float scale = problem.scale;
-  parallel_for(problem.windows.extent(0), kTogether, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(problem.windows.extent(0), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t* const place = problem.places.slice(i);
       for (std::int64_t y = 0; y < rows; ++y) {
@@ -31,7 +29,7 @@ void cut_cpu(const CutProblem<Code>& problem) {
 void centres_cpu(const CentresProblem& problem) {
   const std::int64_t width = problem.images.extent(2);
   const std::int64_t rows = problem.centres.extent(1), columns = problem.centres.extent(2);
-  parallel_for(problem.centres.extent(0), kTogether, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(problem.centres.extent(0), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const float* const in = problem.images.slice(i) + problem.first * (width + 1);
       for (std::int64_t y = 0; y < rows; ++y) {
@@ -47,7 +45,7 @@ void join_cpu(const JoinProblem<Code>& problem) {
   const std::int64_t low_width = problem.low.extent(2), rebuilt_width = problem.rebuilt.extent(2);
   const std::int64_t width = problem.plane.extent(1), side = problem.side;
   const float span = problem.span, most = problem.most;
-  parallel_for(problem.low.extent(0), kTogether, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(problem.low.extent(0), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t* const place = problem.places.slice(i);
       const float* const low_block = problem.low.slice(i) + problem.in_low * (low_width + 1);
