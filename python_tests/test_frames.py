@@ -80,9 +80,9 @@ def clip_of(height, width, count, layout="420", bit_depth=8):
     return frames
 
 
-def two_cluster_purifier(seed=0):
+def two_cluster_purifier(seed=0, **options):
     torch.manual_seed(seed)
-    encoder = ResNet(depth=10, width=2, classes=2, stem="small").eval()
+    encoder = ResNet(depth=10, width=2, classes=2, stem="small", **options).eval()
     return Purifier(one_channel_bank(clusters=2, latent=16), encoder, image_size=32).eval()
 
 
@@ -326,6 +326,16 @@ def test_the_encoder_sees_the_colours():
             assert view.shape == (1, 3, 32, 32)
             np.testing.assert_allclose(view[0, :, 5, 5], (red, green, blue), atol=0.01)
             np.testing.assert_allclose(to_rgb(*values, matrix), (red, green, blue), atol=1e-12)
+
+
+def test_an_encoder_of_grey_sees_the_luma():
+    planes = picture(60, 60, "420")
+    grey = two_cluster_purifier(mean=[0.5], std=[0.25])
+    for some in (planes, planes[:1]):
+        frames = FramePurifier(grey)
+        frames.purify(some)
+        view = seen(planes[:1], [Levels.of(8, False, False)], "bt709", 32)[:, :1]
+        assert frames.last.cluster == int(grey.assign(view)[0])
 
 
 def test_the_encoder_sees_a_reduced_frame():

@@ -39,6 +39,7 @@ class ClusterChoice:
         from ..encoding import Encoding
 
         self._encoder, self._size = purifier.encoder, purifier.image_size or USUAL_SIZE
+        self._grey = len(purifier.encoder.spec["mean"]) == 1
         self._encoding = Encoding(purifier.bank.gaussians, "product", None, screening=False)
         self._hysteresis, self._every = hysteresis, every
         self.reset()
@@ -66,7 +67,9 @@ class ClusterChoice:
         return self.cluster
 
     def _look(self, planes: Sequence[np.ndarray], levels: Sequence[Levels], matrix: str) -> None:
-        latents = self._encoding.latents(self._encoder, seen(planes, levels, matrix, self._size))
+        planes, levels = (planes[:1], levels[:1]) if self._grey else (planes, levels)
+        view = seen(planes, levels, matrix, self._size)
+        latents = self._encoding.latents(self._encoder, view[:, :1] if self._grey else view)
         scores = self._encoding.nearest.scores(latents)[0]
         best = int(scores.argmax())
         if self.cluster < 0 or scores[best] - scores[self.cluster] > self._hysteresis:
