@@ -22,6 +22,24 @@ def test_windows_are_cut_where_they_lie(rng, dtype):
         np.testing.assert_array_equal(window, plane[row : row + 17, column : column + 23] * np.float32(0.25))
 
 
+@CODES
+@pytest.mark.parametrize("tolerance", [-1, 0, 5])
+def test_windows_that_differ_are_refreshed(rng, dtype, tolerance):
+    plane, places = plane_of(rng, dtype), rng.integers(0, 20, (40, 2))
+    windows = np.stack([plane[row : row + 9, column : column + 13] for row, column in places])
+    most, moves = (
+        int(np.iinfo(dtype).max),
+        rng.integers(-8, 9, (40, 9, 13)) * (rng.random((40, 9, 13)) < 0.01),
+    )
+    references = (windows.astype(np.int64) + moves).clip(0, most).astype(dtype)
+    apart = np.abs(references.astype(np.int64) - windows).max((1, 2))
+    before, changed = references.copy(), np.full(40, 7, np.uint8)
+    _core.refresh_windows(plane, places, tolerance, references, changed)
+    np.testing.assert_array_equal(changed, apart > tolerance)
+    np.testing.assert_array_equal(references, np.where((apart > tolerance)[:, None, None], windows, before))
+    assert tolerance < 0 or 0 < changed.sum() < 40
+
+
 def test_centres_are_cut_from_images(rng):
     images = rng.normal(size=(9, 21, 25)).astype(np.float32)
     centres = np.empty((9, 13, 13), np.float32)

@@ -174,6 +174,28 @@ def test_only_blocks_near_a_change_are_coded_again():
     assert purifier.last.reused == pytest.approx(1 - 4 / 42)
 
 
+@pytest.mark.parametrize("bit_depth", [8, 10])
+def test_a_tolerance_keeps_what_hardly_moves(bit_depth):
+    step, (plane,) = 1 << (bit_depth - 8), picture(64 * 3, 64 * 3, bit_depth=bit_depth)
+    plane = plane // 2 + 10 * step
+    purifier = FramePurifier(one_channel_bank(), tolerance=3)
+    (first,) = purifier.purify((plane,), bit_depth=bit_depth)
+    for near in (plane + 3 * step, plane - 3 * step, plane + 2 * step):
+        (found,) = purifier.purify((near,), bit_depth=bit_depth)
+        assert purifier.last.reused == 1
+        np.testing.assert_array_equal(found, first)
+    moved = plane.copy()
+    moved[96, 96] += 4 * step  # in the middle block alone
+    (found,) = purifier.purify((moved,), bit_depth=bit_depth)
+    assert purifier.last.reused == pytest.approx(8 / 9)
+    (wanted,) = FramePurifier(one_channel_bank()).purify((moved,), bit_depth=bit_depth)
+    np.testing.assert_array_equal(found, wanted)
+    purifier.purify((plane + 2 * step,), bit_depth=bit_depth)
+    assert purifier.last.reused == 1  # compared with what was coded, not with the frame before
+    purifier.purify((plane + 4 * step,), bit_depth=bit_depth)
+    assert purifier.last.reused == 0
+
+
 def test_a_change_of_any_pixel_is_seen():
     source = np.random.default_rng(0)
     plane = source.integers(0, 1024, (70, 101)).astype(np.uint16)
@@ -189,7 +211,7 @@ def test_a_change_of_any_pixel_is_seen():
             range((at - geometry.halo) // geometry.side, (at + geometry.halo) // geometry.side + 1)
             for at in (y, x)
         ]
-        blocks_of_plane = [range(count) for count in memory.blocks]
+        blocks_of_plane = range(2), range(2)
         wanted = {
             (row, column)
             for row in reached[0]
@@ -419,6 +441,8 @@ def test_settings_are_checked():
         ({"hysteresis": -1}, "hysteresis"),
         ({"hysteresis": np.nan}, "hysteresis"),
         ({"choose_every": 0}, "choose_every"),
+        ({"tolerance": -1}, "tolerance"),
+        ({"tolerance": 0.5}, "tolerance"),
     ):
         with pytest.raises(ValueError, match=text):
             FramePurifier(bank, **options)

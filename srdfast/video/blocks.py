@@ -13,13 +13,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .. import _core
 from ..planes import Levels
 
-CELL = 16  # pixels a side of the cells in which changes are told apart
+UNIT = 16  # pixels; sides and halos are multiples of it, so that lines of blocks are whole vectors
 SIDE, LARGE_SIDE = 64, 128  # pixels a side of a block, about; the larger, the less windows overlap
 LARGE = 512  # pixels of a plane's shorter side from which blocks are large
 PIXELS_TOGETHER = 1 << 18
@@ -36,7 +35,7 @@ class Geometry:
 
     Attributes:
         side: of a block.
-        halo: from a block to the border of its window, a multiple of `CELL`.
+        halo: from a block to the border of its window, a multiple of `UNIT`.
         before: from a block back to the first pixel that a patch over the block covers.
         after: the same past the block's end.
     """
@@ -61,9 +60,9 @@ class Geometry:
                 f"split_strength: expected one whose low band looks at most {MOST_MARGIN} pixels far, "
                 f"got {strength:g}, which looks {margin} far; train a model with less"
             )
-        unit = math.lcm(stride, CELL)
+        unit = math.lcm(stride, UNIT)
         before, after = stride * ((patch - 1) // stride), patch - stride
-        halo = -(-(margin + max(before, after)) // CELL) * CELL
+        halo = -(-(margin + max(before, after)) // UNIT) * UNIT
         side = LARGE_SIDE if min(shape) >= LARGE else SIDE
         return cls(unit * max(1, round(side / unit)), halo, before, after)
 
@@ -98,34 +97,44 @@ class Plane:
         shape: (height, width).
         dtype: uint8 or uint16.
         geometry: of the blocks.
+        tolerance: codes by which a pixel of a window may differ before the window counts as changed.
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: np.dtype, geometry: Geometry) -> None:
-        self.shape, self.geometry = shape, geometry
+    def __init__(
+        self, shape: tuple[int, int], dtype: np.dtype, geometry: Geometry, tolerance: int = 0
+    ) -> None:
+        self.shape, self.geometry, self._tolerance = shape, geometry, tolerance
         side, halo = geometry.side, geometry.halo
-        self.blocks = (-(-shape[0] // side), -(-shape[1] // side))
-        padded = tuple(count * side + 2 * halo for count in self.blocks)
-        self._now, self._before = np.zeros(padded, dtype), np.zeros(padded, dtype)
-        self._changes = np.empty(padded, dtype)
+        counts = [-(-length // side) for length in shape]
+        padded = [count * side + 2 * halo for count in counts]
+        self._now = np.zeros(padded, dtype)
         self._sources = [_reflected(length, total, halo) for length, total in zip(shape, padded, strict=True)]
-        self._result = np.zeros(tuple(count * side for count in self.blocks), dtype)
+        self._places = np.ascontiguousarray(np.argwhere(np.ones(counts)) * side)  # [blocks, 2]
+        self._references = np.zeros((len(self._places), geometry.window, geometry.window), dtype)
+        self._changed = np.zeros(len(self._places), np.uint8)
+        self._result = np.zeros([count * side for count in counts], dtype)
         self._known = False
+
+    def __len__(self) -> int:
+        """How many blocks there are."""
+        return len(self._places)
 
     def forget(self) -> None:
         """Takes every block for changed at the next `advance`."""
         self._known = False
 
     def advance(self, pixels: Codes) -> Places:
-        """Takes the next frame's pixels [height, width]; tells which blocks' windows are not as before.
+        """Takes the next frame's pixels [height, width]; tells which blocks must be purified (again).
 
         Returns:
-            int64 [n, 2], row and column of the first pixel of each such block; of all where nothing is known.
+            int64 [n, 2], row and column of the first pixel of each block whose window differs, by more than
+            the tolerance, from what it was when last returned here; of every block where nothing is known.
         """
-        self._before, self._now = self._now, self._before
         self._fill(pixels)
-        known, self._known = self._known, True
-        changed = self._changed() if known else np.ones(self.blocks, bool)
-        return np.ascontiguousarray(np.argwhere(changed) * self.geometry.side)
+        tolerance = self._tolerance if self._known else -1
+        _core.refresh_windows(self._now, self._places, tolerance, self._references, self._changed)
+        self._known = True
+        return self._places[self._changed != 0]
 
     def cut(self, places: Places, scale: float, windows: NDArray[np.float32]) -> None:
         """Writes to `windows` [n, window, window] those of the blocks at `places` [n, 2], times `scale`."""
@@ -162,15 +171,6 @@ class Plane:
         inside[:, halo + width :] = pixels[:, across[halo + width :]]
         self._now[:halo] = inside[down[:halo]]
         self._now[halo + height :] = inside[down[halo + height :]]
-
-    def _changed(self) -> NDArray[np.bool_]:
-        """Where a window holds a cell that differs from the frame before, bool [rows, columns]."""
-        np.bitwise_xor(self._now, self._before, out=self._changes)
-        lines = self._changes.view(np.uint64)  # a line is a whole number of cells, and so of words
-        cells = np.bitwise_or.reduce(lines.reshape(len(lines) // CELL, CELL, -1), axis=1)  # [lines, words]
-        cells = cells.reshape(len(cells), self._now.shape[1] // CELL, -1).any(2)
-        reach, step = self.geometry.window // CELL, self.geometry.side // CELL
-        return np.asarray(sliding_window_view(cells, (reach, reach))[::step, ::step].any((2, 3)))
 
 
 def _reflected(length: int, total: int, halo: int) -> NDArray[np.intp]:

@@ -52,7 +52,7 @@ class FramePurifier:
     one-channel patches, that of the cluster which a robust encoder chooses for the frame; purified = low +
     rebuilt. Every block is purified from a window around it (see `blocks`), so that with `reuse` a block
     whose window has not changed since the frame before, under the same cluster, keeps its result: the output
-    has the same bits either way.
+    has the same bits either way (but for `tolerance`).
 
     For use by one thread at a time; several may run beside each other, and then share the kernels' threads.
 
@@ -61,6 +61,9 @@ class FramePurifier:
             of one cluster, which needs no encoder (nor torch). Its patches have one channel.
         device: "cpu".
         reuse: do not code unchanged blocks again.
+        tolerance: with `reuse`, a block also keeps its result while no pixel of its window differs by more
+            than so many codes (of 8 bits) from what the result was made of: the noise of a static camera then
+            costs nothing, and what is shown lags behind by no more. 0: the same bits as without `reuse`.
         hysteresis: by how much, in nats, another cluster's log-likelihood must be above that of the present
             one to replace it; keeps a clip from flickering between dictionaries.
         chroma: purify the chroma planes too; False hands back copies of them.
@@ -83,6 +86,7 @@ class FramePurifier:
         *,
         device: str = "cpu",
         reuse: bool = True,
+        tolerance: int = 0,
         hysteresis: float = HYSTERESIS,
         chroma: bool = True,
         choose_every: int = CHOOSE_EVERY,
@@ -93,6 +97,8 @@ class FramePurifier:
             raise ValueError(f"hysteresis: expected a finite number of at least 0, got {hysteresis!r}")
         if type(choose_every) is not int or choose_every < 1:
             raise ValueError(f"choose_every: expected a whole number of at least 1, got {choose_every!r}")
+        if type(tolerance) is not int or not 0 <= tolerance <= 255:
+            raise ValueError(f"tolerance: expected a whole number from 0 to 255, got {tolerance!r}")
         self.bank, purifier = _parts(model)
         if self.bank.channels != 1:
             raise ValueError(
@@ -101,7 +107,7 @@ class FramePurifier:
             )
         self._geometry((1, 1))  # which refuses what no plane can be purified with
         self._choice = None if purifier is None else ClusterChoice(purifier, float(hysteresis), choose_every)
-        self._reuse, self._chroma = bool(reuse), bool(chroma)
+        self._reuse, self._tolerance, self._chroma = bool(reuse), tolerance, bool(chroma)
         learned = (self.bank.analysis, self.bank.thresholds) if isinstance(self.bank.coder, LISTA) else ()
         self._tables = coding.prepare(self.bank.synthesis, *learned)
         self._scratch: dict[Geometry, _Scratch] = {}
@@ -141,7 +147,10 @@ class FramePurifier:
             self.reset()
             self._format = format
             coded = planes if self._chroma else planes[:1]
-            self._planes = [Plane(plane.shape, plane.dtype, self._geometry(plane.shape)) for plane in coded]
+            tolerance = self._tolerance << (bit_depth - 8)
+            self._planes = [
+                Plane(plane.shape, plane.dtype, self._geometry(plane.shape), tolerance) for plane in coded
+            ]
         try:
             return self._next(planes, levels, matrix, begin)
         except BaseException:  # what is known of the frame before may be half replaced
@@ -164,7 +173,7 @@ class FramePurifier:
             together = memory.geometry.together
             for start in range(0, len(places), together):
                 self._code(memory, places[start : start + together], level)
-            coded, total = coded + len(places), total + math.prod(memory.blocks)
+            coded, total = coded + len(places), total + len(memory)
         purified = [memory.result() for memory in self._planes]
         purified += [plane.copy() for plane in planes[len(purified) :]]
         likelihood = math.nan if self._choice is None else self._choice.log_likelihood

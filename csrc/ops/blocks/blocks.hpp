@@ -32,6 +32,22 @@ struct CutProblem {
   View<float, 3> windows;  // [windows, height, width]
 };
 
+// changed[i] tells whether a pixel of window i of the plane differs by more than `tolerance` from
+// references[i], which becomes that window where it does.
+template <class Code>
+struct RefreshProblem {
+  static constexpr const char* name = "refresh_windows";
+  static constexpr const char* dtype = DTypeName<Code>::value;
+
+  View<const Code, 2> plane;
+  View<const std::int64_t, 2> places;  // [windows, 2], row and column of each one's first pixel
+  std::int32_t tolerance;              // below 0: every window differs
+
+  // outputs
+  View<Code, 3> references;       // [windows, height, width]
+  View<std::uint8_t, 1> changed;  // [windows], 0 or 1
+};
+
 // centres[i, y, x] = images[i, first + y, first + x]
 struct CentresProblem {
   static constexpr const char* name = "cut_centres";

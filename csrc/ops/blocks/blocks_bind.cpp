@@ -52,6 +52,28 @@ void cut_windows(const py::object& plane, const py::object& places, double scale
   });
 }
 
+void refresh_windows(const py::object& plane, const py::object& places, std::int32_t tolerance,
+                     const py::object& references, const py::object& changed) {
+  const TensorArg plane_arg("plane", plane), places_arg("places", places),
+      references_arg("references", references), changed_arg("changed", changed);
+  dispatch_codes(plane_arg, [&](auto zero) {
+    using Code = decltype(zero);
+    RefreshProblem<Code> problem;
+    problem.plane = plane_arg.view<const Code, 2>("[height, width]");
+    problem.places = places_arg.view<const std::int64_t, 2>("[windows, 2]");
+    problem.references = references_arg.view<Code, 3>("[windows, height, width]");
+    problem.changed = changed_arg.view<std::uint8_t, 1>("[windows]");
+    problem.tolerance = tolerance;
+    require_extent(places_arg, 0, problem.references.extent(0), "as references");
+    require_extent(places_arg, 1, 2, "row and column");
+    require_extent(changed_arg, 0, problem.references.extent(0), "as references");
+    require_inside(places_arg, problem.places, problem.plane, problem.references.extent(1),
+                   problem.references.extent(2));
+    const py::gil_scoped_release release;
+    run_kernel(problem);
+  });
+}
+
 void cut_centres(const py::object& images, std::int64_t first, const py::object& centres) {
   const TensorArg images_arg("images", images), centres_arg("centres", centres);
   CentresProblem problem;
@@ -101,6 +123,8 @@ void join_blocks(const py::object& low, std::int64_t in_low, const py::object& r
 void bind_blocks(py::module_& module) {
   module.def("cut_windows", &cut_windows, py::arg("plane"), py::arg("places"), py::arg("scale"),
              py::arg("windows"));
+  module.def("refresh_windows", &refresh_windows, py::arg("plane"), py::arg("places"), py::arg("tolerance"),
+             py::arg("references"), py::arg("changed"));
   module.def("cut_centres", &cut_centres, py::arg("images"), py::arg("first"), py::arg("centres"));
   module.def("join_blocks", &join_blocks, py::arg("low"), py::arg("in_low"), py::arg("rebuilt"),
              py::arg("in_rebuilt"), py::arg("places"), py::arg("side"), py::arg("span"), py::arg("most"),
