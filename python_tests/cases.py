@@ -42,10 +42,12 @@ CODERS = [omp, omp_residual, lasso, lista]
 CODER_IDS = [coder.__name__ for coder in CODERS]
 
 
-def bank(rng, coder=None, latent=8, clusters=4, atoms=20, patch=4, stride=2, classes=("cat", "dog")):
-    """A random SRDBank of `clusters` dictionaries for 4x4x3 patches; cluster c is of class c % classes."""
+def bank(
+    rng, coder=None, latent=8, clusters=4, atoms=20, patch=4, stride=2, classes=("cat", "dog"), channels=3
+):
+    """A random SRDBank of `clusters` dictionaries for 4x4 patches; cluster c is of class c % classes."""
     coder = srdfast.LISTA(steps=2) if coder is None else coder
-    features = 3 * patch * patch
+    features = channels * patch * patch
     synthesis = problem(rng, atoms=atoms, features=features, dictionaries=clusters)[1]
     learned = isinstance(coder, srdfast.LISTA)
     gaussians = srdfast.Gaussians(
@@ -60,7 +62,7 @@ def bank(rng, coder=None, latent=8, clusters=4, atoms=20, patch=4, stride=2, cla
         analysis=0.3 * synthesis if learned else None,
         thresholds=np.full((clusters, atoms), 0.02, np.float32) if learned else None,
         coder=coder,
-        channels=3,
+        channels=channels,
         patch=patch,
         stride=stride,
         split_strength=5.0,

@@ -33,11 +33,11 @@ def images():
     return torch.from_numpy(images.astype(np.float32))
 
 
-def purifier(images, coder=CODERS[2], **options):
+def purifier(images, coder=CODERS[2], channels=3, **options):
     """A Purifier whose clusters are the latents of the first four images, so that images choose several."""
     torch.manual_seed(0)
     encoder = ResNet(depth=10, width=2, classes=2).eval()
-    bank = cases.bank(np.random.default_rng(3), coder, latent=encoder.latent)
+    bank = cases.bank(np.random.default_rng(3), coder, latent=encoder.latent, channels=channels)
     with torch.no_grad():
         means = encoder.latents(images[:4]).numpy()
     gaussians = srdfast.Gaussians(
@@ -66,6 +66,14 @@ def test_an_exported_program_gives_the_same_images_for_any_batch(images, coder):
         for rows in (slice(0, 6), slice(0, 1), slice(2, 5)):
             assert torch.equal(program(images[rows]), expected[rows])
             torch.testing.assert_close(defence(images[rows]), expected[rows], rtol=0, atol=0)
+
+
+def test_dictionaries_of_one_channel_purify_rgb_in_a_graph_too(images):
+    defence = purifier(images, channels=1)
+    with torch.no_grad():
+        program = exported(defence, images).module()
+        for rows in (slice(0, 6), slice(2, 5)):
+            torch.testing.assert_close(program(images[rows]), defence(images[rows]), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From clusters to a refined purifier: the last training stages, interrupted at every epoch of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cases import write_data
@@ -129,3 +131,13 @@ def test_the_gradient_of_chosen_dictionaries_is_the_same_on_many_threads():
     for _ in range(20):
         assert all(torch.equal(one, other) for one, other in zip(first, gradients(), strict=True))
     torch.set_num_threads(1)
+
+
+def test_planes_are_refined_in_dictionaries_of_one_channel(data, tmp_path):
+    config = replace(TINY, planes=True, atoms=16, stride=4, refine_steps=1, refine_epochs=1)
+    context = train(data, tmp_path / "run", config, STAGES, progress=False)
+    purifier = srdfast.Purifier.load(context.path("refine", "purifier.safetensors"))
+    assert purifier.bank.channels == 1 and purifier.bank.synthesis.shape[1:] == (16, 64)
+    images = torch.from_numpy(context.test.images[:4])
+    clean = purifier(images)
+    assert clean.shape == images.shape and (clean != images).any()

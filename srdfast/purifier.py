@@ -21,6 +21,7 @@ from .encoding import Encoding
 from .errors import DeviceError, ModelFormatError
 from .files import load_tensors, save_tensors
 from .networks import ResNet, network_arrays, network_from
+from .planes import luma_of, through_planes
 from .pretrained import path as pretrained_path
 
 FORMAT = "srdfast-purifier"
@@ -50,7 +51,8 @@ class Purifier(nn.Module):
 
     The image is split into low and high band; the encoder's latent chooses the nearest cluster; the high band
     is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1].
-    Safe to call from many threads.
+    Safe to call from many threads. A bank of one-channel dictionaries, as video has them, also takes RGB: the
+    luma is purified at full resolution and the chroma at half of it (`planes.through_planes`).
 
     Given its cluster, an image's pixels have the same bits whatever the batch around it. The choice of the
     cluster rests on the encoder, whose last bits may depend on the size of the batch: an image on the border
@@ -232,13 +234,14 @@ class Purifier(nn.Module):
         elif not tensor.is_floating_point():
             got = f"{library.__name__} {dtype}"
             raise TypeError(f"images: expected floating values in [0, 1] or uint8, got {got}")
-        if tensor.ndim != 4 or tensor.shape[1] != self.bank.channels:
-            raise ValueError(
-                f"images: expected [batch, {self.bank.channels}, height, width], got {list(tensor.shape)}"
-            )
-        if min(tensor.shape[2:]) < self.bank.patch:
+        channels = [self.bank.channels] if self.bank.channels > 1 else [1, 3]
+        if tensor.ndim != 4 or tensor.shape[1] not in channels:
+            wanted = " or ".join(map(str, channels))
+            raise ValueError(f"images: expected [batch, {wanted}, height, width], got {list(tensor.shape)}")
+        least = self.bank.patch if tensor.shape[1] == self.bank.channels else 2 * self.bank.patch
+        if min(tensor.shape[2:]) < least:
             size = f"{tensor.shape[2]} x {tensor.shape[3]}"
-            raise ValueError(f"images: expected at least {self.bank.patch} pixels a side, got {size}")
+            raise ValueError(f"images: expected at least {least} pixels a side, got {size}")
         if dtype != "uint8":
             _require_finite(tensor.detach())
         return tensor if dtype in ("float32", "float64", "uint8") else tensor.float()
@@ -264,6 +267,11 @@ class Purifier(nn.Module):
 
     def _rebuild(self, batch: Tensor, index: Tensor) -> Tensor:
         """Low + rebuilt high band, clipped, with the gradient that `grad_mode` asks for."""
+        if batch.shape[1] != self.bank.channels:
+            count = len(batch)
+            return through_planes(
+                batch, lambda some: self._rebuild(some, index.repeat(len(some) // max(1, count)))
+            )
         differentiable = torch.is_grad_enabled() and batch.requires_grad
         if differentiable and self.grad_mode == "exact":
             low, high = torch_ops.split(batch, self.bank.split_strength)
@@ -317,7 +325,12 @@ class Purifier(nn.Module):
         return PurifyInfo(*parts)
 
     def _count_atoms(self, batch: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Mean atoms used by a patch [batch], and the largest gap [batch] where the coder certifies one."""
+        """Mean atoms used by a patch [batch], and the largest gap [batch] where the coder certifies one.
+
+        Of RGB in one-channel dictionaries, those of the luma.
+        """
+        if batch.shape[1] != self.bank.channels:
+            batch = luma_of(batch)
         synthesis, coder, analysis, thresholds = self.dictionaries(batch.dtype)
         _, high = coding.split(batch, self.bank.split_strength)
         used, gaps = [], []

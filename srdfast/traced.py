@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import torch_ops
 from .encoding import seen_by
+from .planes import through_planes
 
 if TYPE_CHECKING:
     from .purifier import Purifier
@@ -26,10 +27,10 @@ def purified(purifier: "Purifier", images: Tensor) -> Tensor:
         images: floating values in [0, 1], or uint8.
     """
     bank = purifier.bank
-    if images.ndim != 4 or images.shape[1] != bank.channels:
-        raise ValueError(
-            f"images: expected [batch, {bank.channels}, height, width], got {list(images.shape)}"
-        )
+    channels = (bank.channels,) if bank.channels > 1 else (1, 3)
+    if images.ndim != 4 or images.shape[1] not in channels:
+        wanted = " or ".join(map(str, channels))
+        raise ValueError(f"images: expected [batch, {wanted}, height, width], got {list(images.shape)}")
     if not (images.is_floating_point() or images.dtype == torch.uint8):
         raise TypeError(f"images: expected floating values in [0, 1] or uint8, got {images.dtype}")
     batch = _floating(images)
@@ -64,7 +65,11 @@ def _choose(purifier: "Purifier", batch: Tensor) -> Tensor:
 
 def _rebuilt(purifier: "Purifier", batch: Tensor, index: Tensor) -> Tensor:
     """Low + rebuilt high band, clipped."""
-    bank = purifier.bank
+    bank, count = purifier.bank, batch.shape[0]
+    if batch.shape[1] != bank.channels:
+        return through_planes(
+            batch, lambda some: _rebuilt(purifier, some, index.repeat(some.shape[0] // count))
+        )
     low, high = torch_ops.split(batch, float(bank.split_strength))
     rebuilt = torch_ops.rebuild(high, *purifier.dictionaries(batch.dtype), index, bank.patch, bank.stride)
     return (low + rebuilt).clamp(0, 1)

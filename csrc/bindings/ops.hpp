@@ -14,6 +14,7 @@ void bind_split(pybind11::module_& module);
 void bind_patches(pybind11::module_& module);
 void bind_purify(pybind11::module_& module);
 void bind_prepare(pybind11::module_& module);
+void bind_blocks(pybind11::module_& module);
 void bind_measure(pybind11::module_& module);
 
 inline void bind_ops(pybind11::module_& module) {
@@ -25,6 +26,7 @@ inline void bind_ops(pybind11::module_& module) {
   bind_patches(module);
   bind_purify(module);
   bind_prepare(module);
+  bind_blocks(module);
   bind_measure(module);
 }
 

@@ -56,6 +56,7 @@ class TensorArg {
     using Value = std::remove_const_t<T>;
     if constexpr (std::is_same_v<Value, float>) return "float32";
     if constexpr (std::is_same_v<Value, double>) return "float64";
+    if constexpr (std::is_same_v<Value, std::uint16_t>) return "uint16";
     if constexpr (std::is_same_v<Value, std::int32_t>) return "int32";
     if constexpr (std::is_same_v<Value, std::int64_t>) return "int64";
     if constexpr (std::is_same_v<Value, std::uint8_t>) return "uint8";

@@ -38,6 +38,9 @@ class Config:
     atoms: int = _option(256, "dictionaries: atoms of each dictionary")
     patch: int = _option(8, "dictionaries: side of the patches in pixels")
     stride: int = _option(2, "dictionaries: distance between neighbouring patches in pixels")
+    planes: bool = _option(
+        False, "dictionaries: of one channel, for luma and chroma apart, as video has them"
+    )
     split_strength: float = _option(
         5.0, "dictionaries: strength of the low-pass filter that leaves the high band"
     )

@@ -11,6 +11,7 @@ from ..bank import SRDBank
 from ..clusters import Gaussians, fit_gaussians
 from ..codes import Lasso
 from ..dictionaries import high_band_patches, learn_dictionary
+from ..planes import luma_of
 from .run import Config, Context, Stage
 
 PURIFY_PENALTY = 0.1  # of the coder that purifies with dictionaries that are not refined
@@ -18,7 +19,9 @@ PURIFY_PENALTY = 0.1  # of the coder that purifies with dictionaries that are no
 
 def settings(config: Config) -> dict[str, Any]:
     """What the dictionaries depend on."""
+    planes = {"planes": True} if config.planes else {}
     return {
+        **planes,
         "seed": config.seed,
         "atoms": config.atoms,
         "patch": config.patch,
@@ -50,8 +53,11 @@ def run(context: Context) -> None:
 def _learn(context: Context, rows: np.ndarray, number: int) -> np.ndarray:
     config = context.config
     seed = config.seed + number
+    images = context.train.images[rows]
+    if config.planes:
+        images = np.rint(luma_of(images)).astype(np.uint8)  # [n, 1, height, width]
     patches = high_band_patches(
-        context.train.images[rows],
+        images,
         config.dictionary_patches,
         config.patch,
         config.stride,
@@ -70,7 +76,7 @@ def _bank(context: Context, gaussians: Gaussians, synthesis: np.ndarray) -> SRDB
         synthesis=synthesis,
         coder=Lasso(PURIFY_PENALTY),
         classes=context.train.classes,
-        channels=context.train.images.shape[1],
+        channels=1 if config.planes else context.train.images.shape[1],
         patch=config.patch,
         stride=config.stride,
         split_strength=config.split_strength,

@@ -21,6 +21,7 @@ from ..coding import split
 from ..files import load_tensors, save_tensors
 from ..nearest import NearestCluster
 from ..networks import ResNet
+from ..planes import through_planes
 from ..purifier import Purifier
 from ..torch_ops import rebuild
 from ..training import Batch, Loss, Schedule, fit, generator
@@ -66,6 +67,12 @@ class LearnedDictionaries(nn.Module):
     def forward(self, images: Tensor, index: Tensor | None) -> Tensor:
         """Purified images [batch, channels, height, width] by dictionaries `index` [batch]."""
         bank = self.bank
+        if images.shape[1] != bank.channels:
+
+            def plane_by_plane(some: Tensor) -> Tensor:
+                return self(some, None if index is None else index.repeat(len(some) // max(1, len(images))))
+
+            return through_planes(images, plane_by_plane)
         low, high = split(images, bank.split_strength)
         parts = (self.synthesis, bank.coder, self.analysis, self.thresholds.relu())
         return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)

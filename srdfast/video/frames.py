@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The purification of video, one frame after another."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core, coding
+from ..bank import SRDBank
+from ..codes import LISTA
+from ..errors import DeviceError
+from ..planes import Levels, luma_weights
+from .blocks import Geometry, Plane
+from .choice import ClusterChoice
+
+if TYPE_CHECKING:
+    from ..purifier import Purifier
+
+HYSTERESIS = 10.0
+CHOOSE_EVERY = 8
+
+Planes = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """How a frame was purified."""
+
+    cluster: int
+    """Whose dictionary rebuilt it."""
+    log_likelihood: float
+    """Log prior + log density of the latent in it when the encoder last looked; NaN without an encoder."""
+    choose_ms: float
+    """Milliseconds spent on choosing the cluster."""
+    code_ms: float
+    """Milliseconds spent on all else."""
+    reused: float
+    """Share of the blocks that were not coded again, in [0, 1]; 0 with `reuse=False`."""
+
+
+class FramePurifier:
+    """Removes adversarial perturbations from frames: each plane at its own resolution, in blocks.
+
+    A plane is split into low and high band; the high band is rebuilt by sparse coding in a dictionary of
+    one-channel patches, that of the cluster which a robust encoder chooses for the frame; purified = low +
+    rebuilt. Every block is purified from a window around it (see `blocks`), so that with `reuse` a block
+    whose window has not changed since the frame before, under the same cluster, keeps its result: the output
+    has the same bits either way (but for `tolerance`).
+
+    For use by one thread at a time; several may run beside each other, and then share the kernels' threads.
+
+    Args:
+        model: name of a shipped model, path of a purifier's or bank's file, a `Purifier`, or an `SRDBank`
+            of one cluster, which needs no encoder (nor torch). Its patches have one channel.
+        device: "cpu".
+        reuse: do not code unchanged blocks again.
+        tolerance: with `reuse`, a block also keeps its result while no pixel of its window differs by more
+            than so many codes (of 8 bits) from what the result was made of: the noise of a static camera then
+            costs nothing, and what is shown lags behind by no more. 0: the same bits as without `reuse`.
+        hysteresis: by how much, in nats, another cluster's log-likelihood must be above that of the present
+            one to replace it; keeps a clip from flickering between dictionaries.
+        chroma: purify the chroma planes too; False hands back copies of them.
+        choose_every: after so many frames at most the encoder looks again; sooner where a frame differs much
+            from the one that it last saw.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ModelFormatError: the file is damaged or of another format.
+        DeviceError: another device than the CPU.
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+
+    last: FrameInfo
+    """How the last frame was purified; there is none before the first."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | SRDBank | Purifier = "natural",
+        *,
+        device: str = "cpu",
+        reuse: bool = True,
+        tolerance: int = 0,
+        hysteresis: float = HYSTERESIS,
+        chroma: bool = True,
+        choose_every: int = CHOOSE_EVERY,
+    ) -> None:
+        if str(device) != "cpu":
+            raise DeviceError(f"device: expected 'cpu', where frames are purified, got {str(device)!r}")
+        if isinstance(hysteresis, bool) or not 0 <= float(hysteresis) < math.inf:
+            raise ValueError(f"hysteresis: expected a finite number of at least 0, got {hysteresis!r}")
+        if type(choose_every) is not int or choose_every < 1:
+            raise ValueError(f"choose_every: expected a whole number of at least 1, got {choose_every!r}")
+        if type(tolerance) is not int or not 0 <= tolerance <= 255:
+            raise ValueError(f"tolerance: expected a whole number from 0 to 255, got {tolerance!r}")
+        self.bank, purifier = _parts(model)
+        if self.bank.channels != 1:
+            raise ValueError(
+                f"model: expected one of one-channel patches, which fit the planes of a frame, got one of "
+                f"{self.bank.channels} channels; train one with: srdfast train --planes"
+            )
+        self._geometry((1, 1))  # which refuses what no plane can be purified with
+        self._choice = None if purifier is None else ClusterChoice(purifier, float(hysteresis), choose_every)
+        self._reuse, self._tolerance, self._chroma = bool(reuse), tolerance, bool(chroma)
+        learned = (self.bank.analysis, self.bank.thresholds) if isinstance(self.bank.coder, LISTA) else ()
+        self._tables = coding.prepare(self.bank.synthesis, *learned)
+        self._scratch: dict[Geometry, _Scratch] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all frames before: the next one is purified as the first of a clip."""
+        self._format: tuple[Any, ...] = ()
+        self._planes: list[Plane] = []
+        self._cluster = -1
+        if self._choice is not None:
+            self._choice.reset()
+
+    def purify(
+        self, planes: Planes, *, bit_depth: int = 8, full_range: bool = False, matrix: str = "bt709"
+    ) -> tuple[np.ndarray, ...]:
+        """Purifies the next frame. A frame of another size or format than the one before starts anew.
+
+        Args:
+            planes: (Y,) or (Y, Cb, Cr), each [height, width] of uint8, or of uint16 where `bit_depth` is
+                above 8; chroma of 4:4:4, 4:2:2 or 4:2:0, its sides rounded up. They are only read.
+            bit_depth: 8 to 16.
+            full_range: whether luma fills all codes, or (the default) 16 to 235 of 256 and chroma 16 to 240.
+            matrix: how planes become the RGB that the encoder sees: "bt601", "bt709" or "bt2020".
+
+        Returns:
+            New planes of the same shapes and dtypes.
+
+        Raises:
+            TypeError, ValueError: an argument is not as described; the message names it.
+        """
+        begin = time.perf_counter()
+        _check(planes, bit_depth, matrix)
+        levels = [Levels.of(bit_depth, full_range, chroma) for chroma in (False, True, True)[: len(planes)]]
+        format = (tuple(plane.shape for plane in planes), bit_depth, full_range, matrix)
+        if format != self._format:
+            self.reset()
+            self._format = format
+            coded = planes if self._chroma else planes[:1]
+            tolerance = self._tolerance << (bit_depth - 8)
+            self._planes = [
+                Plane(plane.shape, plane.dtype, self._geometry(plane.shape), tolerance) for plane in coded
+            ]
+        try:
+            return self._next(planes, levels, matrix, begin)
+        except BaseException:  # what is known of the frame before may be half replaced
+            self.reset()
+            raise
+
+    def _next(
+        self, planes: Planes, levels: Sequence[Levels], matrix: str, begin: float
+    ) -> tuple[np.ndarray, ...]:
+        choose_begin = time.perf_counter()
+        cluster = 0 if self._choice is None else self._choice.update(planes, levels, matrix)
+        choose_end = time.perf_counter()
+        if not self._reuse or cluster != self._cluster:
+            for memory in self._planes:
+                memory.forget()
+        self._cluster = cluster
+        coded = total = 0
+        for memory, plane, level in zip(self._planes, planes, levels, strict=False):
+            places = memory.advance(plane)
+            together = memory.geometry.together
+            for start in range(0, len(places), together):
+                self._code(memory, places[start : start + together], level)
+            coded, total = coded + len(places), total + len(memory)
+        purified = [memory.result() for memory in self._planes]
+        purified += [plane.copy() for plane in planes[len(purified) :]]
+        likelihood = math.nan if self._choice is None else self._choice.log_likelihood
+        choose_ms = 1e3 * (choose_end - choose_begin)
+        code_ms = 1e3 * (time.perf_counter() - begin) - choose_ms
+        self.last = FrameInfo(cluster, likelihood, choose_ms, code_ms, 1 - coded / total)
+        return tuple(purified)
+
+    def _geometry(self, shape: tuple[int, int]) -> Geometry:
+        return Geometry.of(self.bank.patch, self.bank.stride, self.bank.split_strength, shape)
+
+    def _code(self, memory: Plane, places: np.ndarray, levels: Levels) -> None:
+        """Purifies the blocks of a plane at `places` [n, 2]."""
+        geometry, bank, count = memory.geometry, self.bank, len(places)
+        if geometry not in self._scratch:
+            self._scratch[geometry] = _Scratch(geometry)
+        values, low, high, crop = (array[:count] for array in self._scratch[geometry].arrays)
+        memory.cut(places, 1 / levels.span, values)
+        coding.split(values, bank.split_strength, out=(low, high))
+        _core.cut_centres(high, geometry.halo - geometry.before, crop)
+        rebuilt = coding.purify_patches(
+            crop[:, None],
+            self._tables,
+            bank.coder,
+            index=np.full(count, self._cluster) if bank.clusters > 1 else None,
+            patch=bank.patch,
+            stride=bank.stride,
+        )
+        memory.join(places, low, rebuilt[:, 0], levels)
+
+
+class _Scratch:
+    """Room for the blocks that are coded at once: windows, their low and high bands, and what is coded."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        window = (geometry.together, geometry.window, geometry.window)
+        crop = (geometry.together, geometry.crop, geometry.crop)
+        self.arrays = tuple(np.empty(shape, np.float32) for shape in (window, window, window, crop))
+
+
+def _parts(model: Any) -> tuple[SRDBank, Purifier | None]:
+    """The bank of a model, and the purifier whose encoder chooses; None where there is one cluster alone."""
+    if isinstance(model, (str, os.PathLike)):
+        model = _load(model)
+    if isinstance(model, SRDBank):
+        if model.clusters > 1:
+            raise ValueError(
+                "model: expected a purifier, whose encoder chooses among clusters, "
+                f"got a bank of {model.clusters} without one"
+            )
+        return model, None
+    if not isinstance(getattr(model, "bank", None), SRDBank):
+        got = type(model).__name__
+        raise TypeError(f"model: expected a name, a path, an SRDBank or a Purifier, got {got}")
+    return model.bank, None if model.bank.clusters == 1 else model
+
+
+def _load(model: str | os.PathLike[str]) -> Any:
+    from ..bank import FORMAT
+    from ..files import load_tensors
+    from ..pretrained import path as pretrained_path
+
+    path = os.fspath(model)
+    if not os.path.splitext(path)[1] and not os.path.isfile(path):
+        path = os.fspath(pretrained_path(path))
+    if load_tensors(path)[1].get("format") == FORMAT:
+        return SRDBank.load(path)
+    from ..purifier import Purifier
+
+    return Purifier.load(path)
+
+
+def _check(planes: Planes, bit_depth: int, matrix: str) -> None:
+    """Raises where the planes are not those of a frame."""
+    luma_weights(matrix)
+    if type(bit_depth) is not int or not 8 <= bit_depth <= 16:
+        raise ValueError(f"bit_depth: expected 8 to 16, got {bit_depth!r}")
+    if not isinstance(planes, (tuple, list)) or len(planes) not in (1, 3):
+        got = f"{len(planes)} planes" if isinstance(planes, (tuple, list)) else type(planes).__name__
+        raise ValueError(f"planes: expected (Y,) or (Y, U, V), got {got}")
+    dtype = np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
+    for name, plane in zip("YUV", planes, strict=False):
+        if not isinstance(plane, np.ndarray) or plane.dtype != dtype or plane.ndim != 2 or plane.size == 0:
+            kind, shape = getattr(plane, "dtype", type(plane).__name__), list(getattr(plane, "shape", []))
+            raise TypeError(f"planes: expected {name} as {dtype} [height, width], got {kind} {shape}")
+        if 8 < bit_depth < 16 and plane.max() >> bit_depth:
+            raise ValueError(f"planes: expected codes of {bit_depth} bits, got {plane.max()} in {name}")
+    if len(planes) == 3:
+        _check_chroma(*(plane.shape for plane in planes))
+
+
+def _check_chroma(luma: tuple[int, ...], first: tuple[int, ...], second: tuple[int, ...]) -> None:
+    height, width = luma
+    fitting = [(height, width), (height, -(-width // 2)), (-(-height // 2), -(-width // 2))]
+    if first != second or first not in fitting:
+        sizes = " or ".join(f"{rows} x {columns}" for rows, columns in dict.fromkeys(fitting))
+        raise ValueError(
+            f"planes: expected U and V of {sizes} (height x width) beside Y of {height} x {width}, "
+            f"got {first[0]} x {first[1]} and {second[0]} x {second[1]}"
+        )
