@@ -94,7 +94,7 @@ class ContainerSink:
         try:
             self._stream = self._add_video()
             self._companions = self._add_companions(source)
-            self._start()
+            self._start(encoding)
         except BaseException:
             self.discard()
             raise
@@ -212,7 +212,19 @@ class ContainerSink:
             companions[stream.index] = made
         return companions
 
-    def _start(self) -> None:
+    def _start(self, encoding: Encoding) -> None:
+        """Opens the encoder, and writes the header of the container."""
+        import av
+
+        context = self._stream.codec_context
+        try:
+            context.open()
+        except av.error.FFmpegError as error:
+            asked = ", ".join(f"{key}={value}" for key, value in encoding.options_of(context.name).items())
+            raise DataError(
+                f"{self._name}: {context.name} does not encode {context.width}x{context.height} "
+                f"{context.pix_fmt} with {asked or 'these settings'} ({error.strerror})"
+            ) from None
         with _told(self._name):
             self._container.start_encoding()
 
