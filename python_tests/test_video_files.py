@@ -90,10 +90,10 @@ def packets(path, kind):
 
 
 def test_sound_and_subtitles_are_copied(call, tmp_path):
-    (tmp_path / "words.srt").write_text("1\n00:00:00,100 --> 00:00:00,700\nHello\n\n2\n00:00:00,800 --> 00:00:00,900\nBye\n")
-    source = videos.make(
-        tmp_path / "in.mkv", videos.noise(25), audio=1.0, subtitles=tmp_path / "words.srt"
+    (tmp_path / "words.srt").write_text(
+        "1\n00:00:00,100 --> 00:00:00,700\nHello\n\n2\n00:00:00,800 --> 00:00:00,900\nBye\n"
     )
+    source = videos.make(tmp_path / "in.mkv", videos.noise(25), audio=1.0, subtitles=tmp_path / "words.srt")
     assert call(source, tmp_path / "out.mkv") == 0
     for kind in ("audio", "subtitle"):
         assert packets(source, kind) == packets(tmp_path / "out.mkv", kind)
@@ -178,7 +178,12 @@ def test_other_pixels_are_converted(call, tmp_path):
 def test_statistics_and_progress(call, tmp_path, capsys):
     source = videos.make(tmp_path / "in.mkv", videos.noise(6))
     slow = videos.Slow(0.25)
-    assert call(source, tmp_path / "out.mkv", "--stats", tmp_path / "s.json", "--progress", "json", purifier=slow) == 0
+    assert (
+        call(
+            source, tmp_path / "out.mkv", "--stats", tmp_path / "s.json", "--progress", "json", purifier=slow
+        )
+        == 0
+    )
     report = json.loads((tmp_path / "s.json").read_text())
     assert report["frames"] == {
         "in": 6, "out": 6, "purified": 6, "passed": 0, "repeated": 0, "dropped": 0
@@ -225,9 +230,7 @@ def test_an_error_of_the_purifier_is_no_half_file(call, tmp_path):
 @pytest.mark.parametrize("name", ["in.mkv", "in.mp4"])
 def test_truncated_files(call, fails, tmp_path, name):
     options = {"movflags": "faststart"} if name.endswith("mp4") else None
-    source = videos.make(
-        tmp_path / name, videos.noise(100), codec="libx264", audio=4.0, options=options
-    )
+    source = videos.make(tmp_path / name, videos.noise(100), codec="libx264", audio=4.0, options=options)
     cut = tmp_path / f"cut-{name}"
     cut.write_bytes(source.read_bytes()[: source.stat().st_size * 6 // 10])
     assert "truncated" in fails(cut, tmp_path / "out.mkv")
@@ -288,5 +291,7 @@ def test_a_real_clip_cut_short(call, shared_data, tmp_path):
     frames, times = videos.read(source)
     found, when = videos.read(tmp_path / "out.mp4")
     assert when == times[:30]
-    error = np.mean([np.abs(one[0].astype(int) - two[0]).mean() for one, two in zip(frames, found, strict=False)])
+    error = np.mean(
+        [np.abs(one[0].astype(int) - two[0]).mean() for one, two in zip(frames, found, strict=False)]
+    )
     assert error < 2

@@ -9,7 +9,7 @@ import time
 import pytest
 
 pytest.importorskip("av")
-import videos  # noqa: E402
+import videos
 
 SIZE = 64 * 48
 
@@ -39,7 +39,9 @@ def test_y4m_in_y4m_out(frames, negatives):
 
 
 def test_raw_in_raw_out(frames, negatives):
-    code, out, err = talk(videos.start("--raw", "64x48:gray", "-", "-"), y4m(frames).replace(b"FRAME\n", b"")[38:])
+    code, out, err = talk(
+        videos.start("--raw", "64x48:gray", "-", "-"), y4m(frames).replace(b"FRAME\n", b"")[38:]
+    )
     assert (code, out, err) == (0, b"".join(planes[0].tobytes() for planes in negatives), [])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+
 from srdfast import cli
 from srdfast.video import command
 

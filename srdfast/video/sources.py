@@ -17,7 +17,7 @@ from .pixels import PixelFormat, planar
 
 MISSING_SECONDS = 1.0  # a file whose streams end this long before its stated duration is truncated
 COPIED = ("audio", "subtitle")
-LIVE_OPTIONS = {"fflags": "nobuffer", "rtsp_transport": "tcp"}
+LIVE_OPTIONS = {"rtsp_transport": "tcp"}  # packets lost on the way would be holes in the picture
 _LAYOUTS = {"gray": "gray", "yuv420p": "420", "yuv422p": "422", "yuv444p": "444"}
 
 
@@ -127,13 +127,11 @@ class ContainerSource:
 
     def _look_ahead(self) -> VideoFormat:
         """Reads as far as the first frame, which knows more of the format than the container does."""
-        import av
-
         for item in self._items:
             self._first.append(item)
             if isinstance(item, Frame):
                 return self.format  # set by the first frame
-        raise DataError(f"{self._location}: holds no frame of video ({av.__name__} decoded none)")
+        raise DataError(f"{self._location}: holds no frame of video that can be decoded")
 
     def _read(self) -> Iterator[Frame | Passenger]:
         for packet in self._packets():
