@@ -148,7 +148,7 @@ def test_no_frame_at_all_is_an_error():
 
 
 def test_damaged_streams_are_data_errors(rng):
-    """Ten thousand streams with bytes changed, cut, doubled or removed: frames or a DataError, nothing else."""
+    """Ten thousand streams with bytes changed, cut, doubled or removed: frames or a DataError."""
     whole = np.frombuffer(stream(2), np.uint8)
     refused = 0
     for _ in range(10_000):
