@@ -87,7 +87,10 @@ class ContainerSource:
         )
 
     def __iter__(self) -> Iterator[Frame | Passenger]:
-        yield from self._first
+        for item in self._first:
+            if isinstance(item, Frame):  # it has waited for whoever iterates, not for the run
+                item.arrived = time.perf_counter() - item.decode
+            yield item
         self._first.clear()
         yield from self._items
 
