@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the last purified frame is repeated, or (pass) the frame goes through NOT PURIFIED, a hole in the "
         "defence that only you can choose (drop-oldest)",
     )
-    live.add_argument("--queue", type=int, default=2, help="frames that may wait" + DEFAULT)
+    live.add_argument("--queue", type=int, default=4, help="frames that may wait for the purifier" + DEFAULT)
     live.add_argument("--timeout", type=float, help="seconds without a frame that end it with an error (10)")
 
 
