@@ -179,7 +179,8 @@ def test_importing_srdfast_and_the_help_need_no_av(python):
     done = python("""
 import sys
 sys.modules["av"] = None
-import srdfast, srdfast.video
+import srdfast
+assert "srdfast.video" not in sys.modules
 srdfast.video.Stream
 from srdfast.cli import main
 try:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from srdfast.video import Stream
-from srdfast.video.backlog import Backlog
+from srdfast.video.backlog import Backlog, Counts
 from srdfast.video.colour import planes_to_rgb, rgb_to_planes
-from srdfast.video.statistics import Latencies
+from srdfast.video.progress import Progress
+from srdfast.video.statistics import Latencies, Statistics
 
 pytest.importorskip("av")  # for the helpers
 import videos
@@ -261,3 +262,30 @@ def test_percentiles_are_right_to_a_percent(rng):
         assert abs(latencies.percentile(share) / exact - 1) < 0.011
     assert latencies.as_dict()["max"] == pytest.approx(1e3 * values.max(), abs=1e-3)
     assert Latencies().as_dict() == {"p50": 0, "p90": 0, "p99": 0, "max": 0}
+
+
+def test_the_bar_tells_share_rate_and_time_left(capsys, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("srdfast.video.progress.time.perf_counter", lambda: now)
+    progress, statistics = Progress("bar", expected=400), Statistics()
+    for _ in range(100):
+        statistics.add({"total": 0.01})
+    now = 1000.5
+    progress.glance(statistics, Counts())
+    assert capsys.readouterr().err == ""  # once a second is enough
+    now = 1010.0
+    progress.glance(statistics, Counts())
+    progress.close()
+    assert (
+        capsys.readouterr().err
+        == "\r[######                  ]  25% 100 frames, 10.0 frames/s, 0:30 left\x1b[K\n"
+    )
+
+
+@pytest.mark.parametrize("style", ["auto", "off"])
+def test_nothing_is_told_where_nobody_looks(style, capsys, monkeypatch):
+    progress = Progress(style, expected=None)
+    monkeypatch.setattr("srdfast.video.progress.time.perf_counter", lambda: 1e9)
+    progress.glance(Statistics(), Counts())
+    progress.close()
+    assert capsys.readouterr().err == ""

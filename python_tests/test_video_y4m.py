@@ -4,6 +4,8 @@
 import io
 import os
 import resource
+import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -138,6 +140,47 @@ def test_a_truncated_stream_gives_its_whole_frames_first(cut):
     else:
         with pytest.raises(DataError, match="in"):
             next(frames)
+
+
+def test_a_truncated_stream_may_be_accepted():
+    reader = FrameReader(io.BytesIO(stream(3)[:-7]), "in", accept_damage=True)
+    assert [frame.pts for frame in reader] == [0, 1]
+
+
+def test_pipes_that_do_not_block():
+    """Both ends may have been made non-blocking by whoever gave them to us."""
+    data = stream(40, b"YUV4MPEG2 W64 H48 F25:1 Ip A0:0 C444 XCOLORRANGE=FULL", payload=3 * 64 * 48)
+    ends = [os.pipe(), os.pipe()]
+    for descriptor in (ends[0][0], ends[1][1]):
+        os.set_blocking(descriptor, False)
+    found = []
+
+    def bring():
+        for start in range(0, len(data), 50_000):
+            time.sleep(0.002)
+            with_all = memoryview(data)[start : start + 50_000]
+            while with_all:
+                with_all = with_all[os.write(ends[0][1], with_all) :]
+        os.close(ends[0][1])
+
+    def fetch():
+        while chunk := os.read(ends[1][0], 1 << 16):
+            time.sleep(0.0005)
+            found.append(chunk)
+        os.close(ends[1][0])
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (bring, fetch)]
+    for thread in threads:
+        thread.start()
+    reader = FrameReader(io.FileIO(ends[0][0]), "in")
+    writer = FrameWriter(ends[1][1], reader.format, raw=False)
+    for frame in reader:
+        writer.write(frame.planes)
+    os.close(ends[1][1])
+    for thread in threads:
+        thread.join(30)
+    reader.close()
+    assert b"".join(found) == data
 
 
 def test_no_frame_at_all_is_an_error():

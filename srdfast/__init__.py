@@ -28,6 +28,7 @@ from .coding import (
 from .errors import DataError, DeviceError, ModelFormatError, UserError
 from .info import build_info
 
+_ON_REQUEST = ("video",)
 _NEEDS_TORCH = {"Purifier": ".purifier", "PurifiedModel": ".purifier"}
 
 __all__ = [
@@ -62,11 +63,13 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NEEDS_TORCH})
+    return sorted({*globals(), *_ON_REQUEST, *_NEEDS_TORCH})
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs torch only when it is asked for."""
+    """Imports what needs torch, and what only some need, when it is asked for."""
+    if name in _ON_REQUEST:
+        return importlib.import_module(f".{name}", __name__)
     if name in _NEEDS_TORCH:
         try:
             return getattr(importlib.import_module(_NEEDS_TORCH[name], __name__), name)

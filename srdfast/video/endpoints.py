@@ -52,7 +52,7 @@ def open_source(options: argparse.Namespace) -> Input:
         raw = None if options.raw is None else parse_raw(options.raw, options.fps)
         file = io.FileIO(sys.stdin.fileno(), closefd=False) if name == PIPE else io.FileIO(name)
         widen(file.fileno())
-        return FrameReader(file, "stdin" if name == PIPE else name, raw)
+        return FrameReader(file, "stdin" if name == PIPE else name, raw, options.accept_damage)
     reading = Reading(
         live=options.live,
         timeout=timeout(options),

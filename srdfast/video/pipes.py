@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -25,7 +26,10 @@ class Bytes(Protocol):
     """What is read from: an unbuffered file, or `io.BytesIO`."""
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fills a part of the buffer, and says how much of it; 0 at the end."""
+        """Fills a part of the buffer, and says how much of it; 0 at the end, None if nothing is there yet."""
+
+    def fileno(self) -> int:
+        """The descriptor, to wait for more."""
 
     def close(self) -> None:
         """Nothing more will be read."""
@@ -38,14 +42,18 @@ class FrameReader:
         stream: where the bytes come from.
         name: of the stream, for errors.
         raw: the format of raw frames; without it, the stream begins with a y4m header.
+        accept_damage: take a stream that ends in the middle of a frame for one that ends before it.
 
     Raises:
         DataError: there is no sane header, or, once all whole frames were given, the stream ends in the
             middle of one.
     """
 
-    def __init__(self, stream: Bytes, name: str, raw: VideoFormat | None = None) -> None:
+    def __init__(
+        self, stream: Bytes, name: str, raw: VideoFormat | None = None, accept_damage: bool = False
+    ) -> None:
         self._stream, self._name, self._raw = stream, name, raw is not None
+        self._accept_damage = accept_damage
         self.format = raw or y4m.parse_header(self._line(b""))
         size = self.format.width, self.format.height
         self._frame_bytes = self.format.pixels.frame_bytes(*size)
@@ -68,7 +76,7 @@ class FrameReader:
         arrived = time.perf_counter()
         data = np.empty(self._frame_bytes, np.uint8)
         got = self._fill(data.data)
-        if self._raw and got == 0:
+        if got < self._frame_bytes and (self._accept_damage or (self._raw and got == 0)):
             return None
         if got < self._frame_bytes:
             raise DataError(
@@ -110,7 +118,10 @@ class FrameReader:
         done = 0
         while done < len(buffer):
             got = self._stream.readinto(buffer[done:])
-            if not got:
+            if got is None:  # somebody made the pipe non-blocking
+                select.select([self._stream], [], [])
+                continue
+            if got == 0:
                 break
             done += got
         return done
@@ -144,7 +155,11 @@ class FrameWriter:
     def _write(self, parts: Sequence[Any]) -> None:
         left = [memoryview(part).cast("B") for part in parts]
         while left:
-            written = os.writev(self._descriptor, left)
+            try:
+                written = os.writev(self._descriptor, left)
+            except BlockingIOError:  # somebody made the pipe non-blocking
+                select.select([], [self._descriptor], [])
+                continue
             while left and written >= len(left[0]):
                 written -= len(left.pop(0))
             if left:

@@ -126,7 +126,7 @@ class ContainerSink:
             return
         if self._encoding.live:
             shift = int(self._origin / packet.time_base)
-            if self._last_pts is None or packet.dts < shift:
+            if self._last_pts is None or packet.pts is None or packet.dts < shift:
                 return  # from before the first frame
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
         packet.stream = stream
