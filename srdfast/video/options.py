@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reading = parser.add_argument_group("reading")
     reading.add_argument("--raw", metavar="WxH:PIX_FMT", help="IN is raw frames, as is OUT if it is a pipe")
     reading.add_argument("--fps", type=_rate, help="frames a second of raw frames, such as 30000/1001 (25)")
-    reading.add_argument("--input-format", metavar="NAME", help="FFmpeg's name of the format, such as v4l2")
+    reading.add_argument("--input-format", metavar="NAME", help="FFmpeg's name of the format, such as mpegts")
     reading.add_argument("--input-option", type=_pair, action="append", default=[], metavar="KEY=VALUE")
     reading.add_argument("--stream", type=int, default=0, help="which of the video streams" + DEFAULT)
     reading.add_argument("--frames", type=int, metavar="N", help="stop after N frames")

@@ -73,9 +73,10 @@ class FrameReader:
     def _next(self) -> Frame | None:
         if not self._raw and not self._frame_line():
             return None
-        arrived = time.perf_counter()
         data = np.empty(self._frame_bytes, np.uint8)
-        got = self._fill(data.data)
+        begun = self._fill(data.data[:1]) if self._raw else 0  # until then it waits for whoever writes
+        arrived = time.perf_counter()
+        got = begun + self._fill(data.data[begun:])
         if got < self._frame_bytes and (self._accept_damage or (self._raw and got == 0)):
             return None
         if got < self._frame_bytes:

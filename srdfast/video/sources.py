@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of files, cameras and network streams, through PyAV (FFmpeg)."""
+"""Frames of files and network streams, through PyAV (FFmpeg)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reading:
     Attributes:
         live: the source gives frames at its own pace: wait for none, go on after damaged ones.
         timeout: seconds without data after which a source counts as dead; None waits for ever.
-        container: FFmpeg's name of the input format, where it cannot be guessed (v4l2, rawvideo).
+        container: FFmpeg's name of the input format, where it cannot be guessed.
         options: FFmpeg's options for the input.
         stream: which of the video streams.
         copy: kinds of streams that travel along: "audio", "subtitle".
