@@ -32,12 +32,18 @@ def run(options: argparse.Namespace) -> int:
 
 def make_purifier(options: argparse.Namespace) -> PlanePurifier:
     """The purifier that the options name."""
-    from ..machine import choose_device
     from .frames import FramePurifier
 
+    device = options.device
+    if device == "auto":
+        device = "cpu"  # where frames are purified
+    else:
+        from ..machine import choose_device
+
+        device = choose_device(device)
     purifier: PlanePurifier = FramePurifier(
         options.model,
-        device=choose_device(options.device),
+        device=device,
         reuse=not options.no_reuse,
         chroma=not options.luma_only,
     )

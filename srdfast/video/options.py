@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument("source", metavar="IN", help="file, URL, device, or - for stdin")
+    parser.add_argument("source", metavar="IN", help="file, URL, or - for stdin")
     parser.add_argument("target", metavar="OUT", help="file, URL, or - for stdout")
     parser.add_argument("-y", "--yes", action="store_true", help="overwrite OUT if it exists")
     parser.add_argument("--model", default="natural", help="file or shipped model" + DEFAULT)
@@ -30,15 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--luma-only", action="store_true", help="leave chroma as it is, NOT PURIFIED: faster"
     )
-    parser.add_argument("--no-reuse", action="store_true", help="choose the dictionary anew for every frame")
-    parser.add_argument("--progress", default="auto", choices=("auto", "bar", "json", "lines", "off"))
+    parser.add_argument(
+        "--no-reuse", action="store_true", help="purify what has not changed since the last frame, too"
+    )
+    parser.add_argument(
+        "--progress",
+        default="auto",
+        choices=("auto", "bar", "json", "lines", "off"),
+        help="on stderr: a bar with rate and time left, statistics every second as JSON or as lines, or "
+        "nothing (auto: a bar on a terminal, lines with --live)",
+    )
     parser.add_argument("--stats", type=Path, metavar="FILE", help="write statistics as JSON at the end")
 
     reading = parser.add_argument_group("reading")
     reading.add_argument("--raw", metavar="WxH:PIX_FMT", help="IN is raw frames, as is OUT if it is a pipe")
     reading.add_argument("--fps", type=_rate, help="frames a second of raw frames, such as 30000/1001 (25)")
     reading.add_argument("--input-format", metavar="NAME", help="FFmpeg's name of the format, such as mpegts")
-    reading.add_argument("--input-option", type=_pair, action="append", default=[], metavar="KEY=VALUE")
+    reading.add_argument(
+        "--input-option",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an FFmpeg option for reading; any number of them",
+    )
     reading.add_argument("--stream", type=int, default=0, help="which of the video streams" + DEFAULT)
     reading.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     reading.add_argument("--accept-damage", action="store_true", help="go on after damaged or missing parts")
@@ -48,7 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     writing.add_argument("--crf", type=float, help="quality of the encoder, smaller is better (18)")
     writing.add_argument("--preset", help="speed of the encoder (veryfast for libx264 and libx265)")
     writing.add_argument("--pix-fmt", metavar="NAME", help="pixel format to encode (as the source has it)")
-    writing.add_argument("--codec-option", type=_pair, action="append", default=[], metavar="KEY=VALUE")
+    writing.add_argument(
+        "--codec-option",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an FFmpeg option for the encoder; any number of them",
+    )
     writing.add_argument("--format", metavar="NAME", help="FFmpeg's name of the container (by OUT's ending)")
     writing.add_argument("--no-audio", action="store_true", help="leave sound out")
     writing.add_argument("--no-subtitle", action="store_true", help="leave subtitles out")
