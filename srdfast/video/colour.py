@@ -19,7 +19,7 @@ FORWARD = np.array(
     ]
 )  # [YUV, RGB]
 INVERSE = np.linalg.inv(FORWARD)  # [RGB, YUV]
-BLOCK = 1 << 14  # pixels converted at a time: they stay in the cache
+BLOCK = 1 << 16  # pixels converted at a time: they stay in the cache
 
 
 def rgb_to_planes(pixels: np.ndarray, order: str = "rgb") -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -55,15 +55,15 @@ def _run(options: argparse.Namespace, signals: Signals) -> None:
     purifier = make_purifier(options) if options.live else None  # a camera would not wait for it
     source = endpoints.open_source(options)
     purifier = purifier or make_purifier(options)
-    sink = endpoints.open_sink(options, source, target)
     pipeline = Pipeline(source, purifier, _flow(options))
     style: Style = "lines" if options.live and options.progress == "auto" else options.progress
     progress = Progress(style, options.frames or source.expected)
-    signals.stop = pipeline.stopped.set
+    signals.stop = pipeline.stopped.set  # from here on there is something to end in order
+    sink = endpoints.open_sink(options, source, target)
     whole = False
     try:
         pipeline.run(sink, lambda: progress.glance(pipeline.statistics, pipeline.counts))
-        whole = not signals.received or options.live
+        whole = pipeline.statistics.written > 0 and (options.live or not signals.received)
     except DataError:
         whole = options.live and pipeline.statistics.written > 0  # what a dead camera gave is worth keeping
         raise

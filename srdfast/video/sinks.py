@@ -53,14 +53,14 @@ class PipeSink:
     def close(self) -> None:
         """Ends a whole file."""
         if self._file is not None:
-            os.close(self._descriptor)
             self._file.commit()
+            os.close(self._descriptor)
 
     def discard(self) -> None:
         """Ends a file that will not be whole; what went to a pipe has gone."""
         if self._file is not None:
-            os.close(self._descriptor)
             self._file.discard()
+            os.close(self._descriptor)
 
 
 class ContainerSink:
