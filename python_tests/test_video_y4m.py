@@ -191,10 +191,10 @@ def test_no_frame_at_all_is_an_error():
 
 
 def test_damaged_streams_are_data_errors(rng):
-    """Ten thousand streams with bytes changed, cut, doubled or removed: frames or a DataError."""
+    """Five thousand streams with bytes changed, cut, doubled or removed: frames or a DataError."""
     whole = np.frombuffer(stream(2), np.uint8)
     refused = 0
-    for _ in range(10_000):
+    for _ in range(5_000):
         data = whole.copy()
         for place in rng.integers(0, 80, rng.integers(1, 5)):  # the header and the first FRAME
             data[place] = rng.choice(np.frombuffer(b" \n0123456789WHFIACX:=pt\x00\xff", np.uint8))
@@ -216,7 +216,7 @@ def test_damaged_streams_are_data_errors(rng):
                 assert tuple(plane.shape for plane in frame.planes) == shapes
         except DataError:
             refused += 1
-    assert 5000 < refused < 10_000
+    assert 2_500 < refused < 5_000
 
 
 @pytest.mark.parametrize("name", [name for name, pixels in RAW.items() if not pixels.is_rgb])

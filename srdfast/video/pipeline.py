@@ -109,7 +109,7 @@ class Pipeline:
             self._backlog.stop()
             self._worker.join()
 
-    def source_is_at_rest(self, timeout: float = 1.0) -> bool:
+    def source_is_at_rest(self, timeout: float = 0.2) -> bool:
         """Whether nothing reads from the source any more, so that it can be closed."""
         self._feeder.join(timeout)
         return not self._feeder.is_alive()
