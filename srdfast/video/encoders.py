@@ -15,7 +15,7 @@ DEFAULT_CRF = 18
 DEFAULT_PRESET = "veryfast"
 PREFERRED = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
 X26 = ("libx264", "libx265")
-OUTDATED = ("mpeg4", "mpeg2video", "mpeg1video", "msmpeg4v3", "flv1")
+TAKE_H264 = ("avi", "flv", "mpegts", "nut")  # containers whose own choice is older than it needs to be
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def default_codec(container: Any, name: str) -> str:
     Raises:
         DataError: it holds no video.
     """
-    default = container.default_video_codec
-    if default in OUTDATED and "h264" in container.supported_codecs:
+    if container.format.name in TAKE_H264:
         return PREFERRED["h264"]
+    default = container.default_video_codec
     if default in (None, "none"):
         raise DataError(f"{name}: this container holds no video")
     return PREFERRED.get(default, default)

@@ -179,6 +179,8 @@ class ContainerSink:
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = format.width, format.height, name
         context.time_base = format.time_base
+        if self._container.format.name == "avi":
+            context.max_b_frames = 0  # it has no room for an order of showing besides that of storing
         if format.aspect is not None:
             context.sample_aspect_ratio = format.aspect
         context.colorspace, context.color_primaries = format.colour.matrix, format.colour.primaries
