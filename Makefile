@@ -3,6 +3,7 @@
 # make demo      install srdfast into .venv, attack sample images, purify them, and show the result in demo/
 # make test      install it with its test tools and run the Python suite
 # make bench     time it beside its rivals; the figures go to bench/results/ (BENCH_ARGS=--quick: does it run?)
+# make bench-video  frames a second of the clips in VIDEOS=FOLDER, and a long run that looks for leaks
 # make lint      formatters, linters and types
 # make sanitize  the C++ tests under the thread, address and undefined-behaviour sanitizers
 # make kernels   compile the CUDA kernels for many GPUs and print what each takes of one (needs CUDA 12.8 or newer)
@@ -16,6 +17,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+VIDEOS ?= ../shared/data/video
 ARCHITECTURES ?= 75-real;80-real;90
 
 VENV := .venv
@@ -27,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # `python -m pytest` must find the installed package, not the folder of the same name beside it.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test bench lint sanitize kernels emulate gpu-check wheel clean
+.PHONY: demo test bench bench-video lint sanitize kernels emulate gpu-check wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
@@ -41,6 +43,10 @@ bench: $(VENV)/.bench
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m pytest bench -q \
 	  -o python_files='bench_*.py' -o python_functions='bench_*' \
 	  --benchmark-quiet --benchmark-json=bench/results/latest.json --results=bench/results $(BENCH_ARGS)
+
+bench-video: $(VENV)/.bench
+	$(BIN)/python bench/video.py soak
+	$(BIN)/python bench/video.py clips $(VIDEOS) --results bench/results
 
 lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check srdfast python_tests bench .ci

@@ -17,7 +17,7 @@ from srdfast.clusters import Gaussians
 from srdfast.networks import ResNet, save_network
 from srdfast.stages.config import Config
 
-COMMANDS = ("demo", "train", "purify", "evaluate", "bench", "info")
+COMMANDS = ("demo", "train", "purify", "video", "evaluate", "bench", "info")
 shipped = pytest.mark.skipif(
     not (pretrained.FOLDER / "cifar10.safetensors").is_file(), reason="no pretrained model in this checkout"
 )

@@ -30,6 +30,7 @@ from .info import build_info
 from .likelihood import Assignment, GaussianTables, assign, gaussian_tables
 from .torch_hook import register_when_imported
 
+_ON_REQUEST = ("video",)
 _NEEDS_TORCH = {"Purifier": ".purifier", "PurifiedModel": ".purifier"}
 
 __all__ = [
@@ -71,11 +72,13 @@ register_when_imported()
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NEEDS_TORCH})
+    return sorted({*globals(), *_ON_REQUEST, *_NEEDS_TORCH})
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs torch only when it is asked for."""
+    """Imports what needs torch, and what only some need, when it is asked for."""
+    if name in _ON_REQUEST:
+        return importlib.import_module(f".{name}", __name__)
     if name in _NEEDS_TORCH:
         try:
             return getattr(importlib.import_module(_NEEDS_TORCH[name], __name__), name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `srdfast`: demo, train, purify, evaluate, bench, info.
+"""The command `srdfast`: demo, train, purify, video, evaluate, bench, info.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 2 a mistake that the user can
 mend (told in one line), 130 interrupted. `python -X dev -m srdfast ...` shows the traceback as well.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import DataError, UserError
 from .stages.config import Config
+from .video.options import add_arguments as add_video_arguments
 
 if TYPE_CHECKING:
     from .networks import ResNet
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT = " (default: %(default)s)"
 MISTAKES = (UserError, ValueError, TypeError, OSError)
 OF_TRAIN = ("torch", "sklearn", "faiss", "tqdm", "PIL", "matplotlib", "scipy", "skimage")
+EXTRAS = {**dict.fromkeys(OF_TRAIN, "train"), "av": "video"}  # by the package that is missing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in OF_TRAIN or sys.flags.dev_mode:
+        if package not in EXTRAS or sys.flags.dev_mode:
             raise
-        return _complain(f'this needs {package}: pip install "srdfast[train]"')
+        return _complain(f'this needs {package}: pip install "srdfast[{EXTRAS[package]}]"')
     except MISTAKES as error:
         if sys.flags.dev_mode:
             raise
@@ -91,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     purify.add_argument("--keep-format", action="store_true", help="write each file's own format, not PNG")
     purify.add_argument("-y", "--yes", action="store_true", help="overwrite results that exist")
     _add_device(purify)
+
+    video = _command(commands, "video", _video, "purify a video: a file, a pipe or a live stream")
+    add_video_arguments(video)
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure a purifier under attack, beside its rivals")
     evaluate.add_argument("model", help="model file, shipped model, or the folder of a training run")
@@ -196,6 +201,12 @@ def _purify(options: argparse.Namespace) -> int:
             failures += 1
             _complain(f"{path}: {problem}")
     return 2 if failures else 0
+
+
+def _video(options: argparse.Namespace) -> int:
+    from .video.command import run
+
+    return run(options)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -36,12 +36,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush_to_disk(temporary, os.O_RDWR)
         _give_ordinary_permissions(temporary)
-        temporary.replace(path)
-        _flush_to_disk(path.parent, os.O_RDONLY)
+        commit(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Gives a file that is whole its name, in the same folder; its content is on the disk first."""
+    _flush_to_disk(temporary, os.O_RDWR)
+    temporary.replace(path)
+    _flush_to_disk(path.parent, os.O_RDONLY)
 
 
 def save_tensors(

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`srdfast video` with a real purifier: the command gives the bits that the function gives."""
+
+import numpy as np
+import pytest
+
+import srdfast
+from srdfast import cli
+from srdfast.clusters import Gaussians
+
+pytest.importorskip("av")
+frames_module = pytest.importorskip("srdfast.video.frames")
+import videos  # noqa: E402
+
+
+@pytest.fixture
+def model(tmp_path, rng):
+    """A bank of one dictionary of 8x8 atoms, which needs no encoder."""
+    atoms = rng.normal(size=(1, 32, 64)).astype(np.float32)
+    atoms -= atoms.mean(axis=-1, keepdims=True)
+    atoms /= np.linalg.norm(atoms, axis=-1, keepdims=True)
+    one = np.ones((1, 1), np.float32)
+    gaussians = Gaussians(means=0 * one, variances=one, log_priors=0 * one[0], labels=np.array([0]))
+    bank = srdfast.SRDBank(
+        gaussians=gaussians,
+        synthesis=atoms,
+        coder=srdfast.OMP(max_atoms=2),
+        classes=("all",),
+        channels=1,
+        patch=8,
+        stride=4,
+    )
+    bank.save(tmp_path / "bank.safetensors")
+    return tmp_path / "bank.safetensors"
+
+
+@pytest.mark.parametrize(("option", "chroma"), [((), True), (("--luma-only",), False)])
+def test_the_command_gives_the_bits_of_the_purifier(model, tmp_path, capsys, option, chroma):
+    frames = videos.noise(3, 70, 50)
+    source, target = videos.make(tmp_path / "in.mkv", frames), tmp_path / "out.mkv"
+    line = ["video", source, target, "--model", model, "--codec", "ffv1", *option]
+    assert cli.main(list(map(str, line))) == 0
+    assert capsys.readouterr().out == f"{target}\n"
+    purifier = srdfast.video.FramePurifier(model, chroma=chroma)
+    expected = [purifier.purify(planes, matrix="bt601") for planes in frames]
+    found, _ = videos.read(target)
+    assert videos.equal(found, expected)
+    assert not np.array_equal(found[0][0], frames[0][0])
+    assert np.array_equal(found[0][1], frames[0][1]) != chroma
+
+
+def test_a_model_that_is_missing_is_an_error(tmp_path, capsys):
+    source = videos.make(tmp_path / "in.mkv", videos.noise(1))
+    assert cli.main(["video", str(source), str(tmp_path / "out.mkv"), "--model", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "out.mkv").exists()
