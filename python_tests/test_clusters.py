@@ -6,7 +6,7 @@ import pytest
 
 from srdfast.clusters import Gaussians, NearestCluster, choose_clusters, fit_gaussians
 
-ENGINES = ["product", "faiss"]
+ENGINES = ["assign", "product", "faiss"]
 
 
 def blobs(rng, centres, each=120, latent=24, spread=0.3):

@@ -241,7 +241,8 @@ void test_lista(const Signals& given, int steps, std::int64_t shared_limit) {
 // Atoms as the shifts of clusters, signals as latents. The third atom of a dictionary is the second again.
 void test_assign(const Signals& given) {
   const int clusters = given.dictionaries * given.atoms, latent = given.features;
-  const Floats centre(static_cast<std::size_t>(latent), 0.1f), offsets(static_cast<std::size_t>(clusters), -2);
+  const Floats centre(static_cast<std::size_t>(latent), 0.1f),
+      offsets(static_cast<std::size_t>(clusters), -2);
   Floats scales(static_cast<std::size_t>(clusters * latent), 0.7f), shifts(scales.size());
   for (int c = 0; c < clusters; ++c) {
     for (int f = 0; f < latent; ++f) {
@@ -276,7 +277,8 @@ void test_assign(const Signals& given) {
     check(numbers[1].back() == INFINITY, "assign" + given.text() + ": no second cluster");
     numbers[1].pop_back();
   }
-  check(farthest(numbers[0], numbers[1]) < 2e-4, "assign" + given.text() + ": the same likelihoods and margins");
+  check(farthest(numbers[0], numbers[1]) < 2e-4,
+        "assign" + given.text() + ": the same likelihoods and margins");
 }
 
 struct Images {

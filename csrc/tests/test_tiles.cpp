@@ -186,7 +186,8 @@ void test_lasso(const Case& given) {
 // Atoms as the shifts of clusters, signals as latents.
 void test_assign(const Case& given) {
   const int clusters = given.atoms, latent = given.features;
-  std::vector<float> centre(latent, 0.1f), scales(latent * clusters), shifts(scales.size()), offsets(clusters);
+  std::vector<float> centre(latent, 0.1f), scales(latent * clusters), shifts(scales.size()),
+      offsets(clusters);
   for (int c = 0; c < clusters; ++c) {
     offsets[c] = -0.1f * static_cast<float>(c / 2 % 5);
     for (int f = 0; f < latent; ++f) {

@@ -35,7 +35,7 @@ struct AssignProblem {
   // outputs
   View<std::int32_t, 1> index;  // [batch], the most likely cluster, the lowest on a tie
   View<T, 1> log_likelihood;    // [batch], log p(z, c) there
-  View<T, 1> margin;            // [batch], by how much it exceeds that of the second; infinite where there is one
+  View<T, 1> margin;  // [batch], by how much it exceeds that of the second; infinite where there is one
 };
 
 inline namespace SRDFAST_LEVEL {

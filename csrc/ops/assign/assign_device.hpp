@@ -40,8 +40,8 @@ struct AssignBody {
   static constexpr int kThreads = 128;
   static constexpr bool kFewerWillDo = true;
   static constexpr int kResident = 4;
-  static constexpr int kRows = 8;              // latents of a warp
-  static constexpr int kStride = kRows + 4;    // between features in shared memory; whole 16 bytes
+  static constexpr int kRows = 8;            // latents of a warp
+  static constexpr int kStride = kRows + 4;  // between features in shared memory; whole 16 bytes
   static constexpr int kWarps = kThreads / kWarp;
 
   using Arguments = AssignProblem<float>;

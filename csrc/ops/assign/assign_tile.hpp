@@ -42,8 +42,7 @@ class PackedClusters {
 template <class T>
 class Ranking {
  public:
-  SRDFAST_INLINE Ranking()
-      : best_(broadcast(-kInfinity<T>)), second_(best_), firsts_(Vector<Lane<T>>{}) {}
+  SRDFAST_INLINE Ranking() : best_(broadcast(-kInfinity<T>)), second_(best_), firsts_(Vector<Lane<T>>{}) {}
 
   // Scores of the clusters first + lane; `first` ascends from call to call.
   SRDFAST_INLINE void offer(int first, const Vector<T>& scores) {
