@@ -6,6 +6,8 @@
 # make lint      formatters, linters and types
 # make sanitize  the C++ tests under the thread, address and undefined-behaviour sanitizers
 # make kernels   compile the CUDA kernels for many GPUs and print what each takes of one (needs CUDA 12.8 or newer)
+# make emulate   the tests of GPU arrays, with the CUDA kernels' work done by threads of the CPU
+# make gpu-check build, tests, sanitizers and timings on a GPU; logs and figures go to bench/results/
 # make wheel     build dist/srdfast-*.whl
 # make clean     remove everything that the above made, but for the figures
 #
@@ -25,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # `python -m pytest` must find the installed package, not the folder of the same name beside it.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test bench lint sanitize kernels wheel clean
+.PHONY: demo test bench lint sanitize kernels emulate gpu-check wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
@@ -62,6 +64,14 @@ kernels: $(VENV)/.build
 	$(BIN)/cmake --build build/kernels --target srdfast_cuda --verbose >build/kernels/log \
 	  || { cat build/kernels/log; exit 1; }
 	$(BIN)/python .ci/kernels.py <build/kernels/log
+
+emulate: $(VENV)/.test
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps --upgrade --target build/host \
+	  -C build-dir=build/host-cmake -C cmake.define.SRDFAST_CUDA=HOST .
+	PYTHONPATH=build/host $(BIN)/python -m pytest python_tests/test_cuda.py python_tests/test_nearest_gpu.py
+
+gpu-check: $(VENV)/.bench
+	PYTHON=$(BIN)/python .ci/gpu-check bench/results
 
 wheel: $(VENV)/.build
 	rm -rf dist

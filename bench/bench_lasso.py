@@ -89,12 +89,11 @@ class Fista:
     """FISTA on a batch with Gram products and a restart per signal (O'Donoghue and Candes 2015)."""
 
     def __init__(self, signals, dictionary, penalty):
-        signals, dictionary = torch.from_numpy(signals), torch.from_numpy(dictionary)
         self.gram, self.products = dictionary @ dictionary.T, signals @ dictionary.T
         self.step = 1 / torch.linalg.eigvalsh(self.gram)[-1]
         self.threshold = penalty * self.step
         self.codes = self.ahead = torch.zeros_like(self.products)
-        self.momentum = torch.ones(len(signals), 1)
+        self.momentum = torch.ones(len(signals), 1, device=signals.device)
 
     def advance(self):
         """One step from the extrapolated point."""
@@ -110,7 +109,7 @@ class Fista:
     def run(self, steps):
         for _ in range(steps):
             self.advance()
-        return self.codes.numpy()
+        return self.codes
 
 
 @penalties
@@ -119,13 +118,14 @@ def bench_torch(timed, problem, sized, penalty):
     signals, dictionary = problem(64, 256)
     signals = signals[: sized(2000, 50)]
     target = our_objective(signals, dictionary, penalty)
-    fista, steps, excess = Fista(signals, dictionary, penalty), 0, np.inf
+    tensors = torch.from_numpy(signals), torch.from_numpy(dictionary)
+    fista, steps, excess = Fista(*tensors, penalty), 0, np.inf
     while steps < sized(MOST_STEPS, 200) and excess > 1e-6:
         steps += CHECK_EVERY
-        excess = mean_objective(signals, dictionary, fista.run(CHECK_EVERY), penalty) / target - 1
+        excess = mean_objective(signals, dictionary, fista.run(CHECK_EVERY).numpy(), penalty) / target - 1
     assert excess < 1e-2
     timed(
-        lambda: Fista(signals, dictionary, penalty).run(steps),
+        lambda: Fista(*tensors, penalty).run(steps),
         "lasso", case(penalty), "torch FISTA", len(signals), "signals", rounds=3 if steps < 500 else 1,
         notes=f"on {len(signals):,} signals, ratio per signal; {steps} steps, objective {excess:+.1e}",
     )  # fmt: skip

@@ -35,7 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     cores = len(os.sched_getaffinity(0))
     parser.addoption("--quick", action="store_true", help="tiny sizes, one round: does every case run?")
     parser.addoption("--threads", type=int, default=cores, help=f"for every library (default {cores})")
-    parser.addoption("--results", type=Path, help="folder for cpu-<date>.json")
+    parser.addoption(
+        "--results", type=Path, help="folder for cpu-<date>.json, or gpu-<name>-<date>.json where one is used"
+    )
 
 
 @pytest.fixture
@@ -81,6 +83,7 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
         beside: dict[str, Callable[[], Any]] | None = None,
         describe: Callable[[dict[str, float]], str] | None = None,
         notes: str = "",
+        on_gpu: bool = False,
     ) -> dict[str, float]:
         """Times `call`, and the calls in `beside` in turn with it.
 
@@ -97,6 +100,7 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
                 the machine meets both.
             describe: makes the notes of what is returned.
             notes: printed at the end of the row.
+            on_gpu: the floor is that of the GPU.
 
         Returns:
             Median seconds of each call in `beside`, and of `call` as "call".
@@ -125,6 +129,7 @@ def timed(benchmark: Any, quick: bool) -> Callable[..., dict[str, float]]:
             p99=microbench.percentile(benchmark.stats.stats.data, 99),
             flops=work and work.flops * count,
             bytes=work and work.bytes * count,
+            on_gpu=on_gpu,
             notes=describe(medians | {"call": median}) if describe else notes,
             **{f"beside: {key}": seconds for key, seconds in medians.items()},
         )
@@ -235,7 +240,9 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list, output
     folder = config.getoption("results")
     if folder is not None and not config.getoption("quick"):
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"cpu-{datetime.date.today().isoformat()}.json"
+        gpu = report["machine"]["gpu"]
+        kind = "cpu" if gpu is None else "gpu-" + gpu["name"].lower().replace(" ", "-")
+        path = folder / f"{kind}-{datetime.date.today().isoformat()}.json"
         path.write_text(json.dumps(report, indent=1) + "\n")
         report["path"] = str(path)
 

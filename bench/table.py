@@ -12,6 +12,8 @@ import importlib.metadata
 import itertools
 import json
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,61 @@ def describe(threads: int) -> dict[str, Any]:
         "versions": {name: _version(name) for name in RIVALS},
         "peak_flops": _digits(_core.measure_peak("float32", 0.5)),
         "bandwidth": _digits(_core.measure_bandwidth(1 << 28, 0.5)),
+        "gpu": describe_gpu(),
     }
+
+
+def describe_gpu() -> dict[str, Any] | None:
+    """The GPU in use with its measured rates, or None.
+
+    The peak is a third of torch's rate of products in TF32: a float32 product takes three of them.
+    """
+    import torch
+
+    import srdfast
+    from srdfast import _core
+
+    if not (torch.cuda.is_available() and srdfast.build_info()["cuda"]):
+        return None
+    side, info = 8192, _core.cuda_info()
+    matrix, copy = torch.randn(side, side, device="cuda"), torch.empty(1 << 29, device="cuda")
+    other = torch.empty_like(copy)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    product = _gpu_seconds(lambda: matrix @ matrix)
+    torch.backends.cuda.matmul.allow_tf32 = before
+    return {
+        "name": torch.cuda.get_device_name(),
+        "driver": _driver_version(),
+        "cuda": info["toolkit"],
+        "architectures": info["architectures"],
+        "torch_cuda": torch.version.cuda,
+        "peak_flops": _digits(2 * side**3 / product / 3),
+        "bandwidth": _digits(2 * 4 * copy.numel() / _gpu_seconds(lambda: copy.copy_(other))),
+    }
+
+
+def _driver_version() -> str | None:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None
+
+
+def _gpu_seconds(call: Callable[[], Any]) -> float:
+    """Seconds of a call on the GPU, the best of 10."""
+    import torch
+
+    best = float("inf")
+    for _ in range(10):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize()
+        best = min(best, start.elapsed_time(end) / 1e3)
+    return best
 
 
 def text(report: dict[str, Any]) -> str:
@@ -86,7 +142,8 @@ def _row(entry: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
     info, stats = entry["extra_info"], entry["stats"]
     floor = None
     if info["flops"] is not None:
-        floor = max(info["flops"] / machine["peak_flops"], info["bytes"] / machine["bandwidth"])
+        device = machine["gpu"] if info.get("on_gpu") else machine
+        floor = max(info["flops"] / device["peak_flops"], info["bytes"] / device["bandwidth"])
     row = {
         "group": entry["group"],
         "name": info["name"],
@@ -115,7 +172,16 @@ def _headline(machine: dict[str, Any]) -> str:
         f"every library, CPU level {machine['cpu_level']}\n"
         f"{machine['peak_flops'] / 1e9:.0f} GFLOP/s multiply-add in float32, "
         f"{machine['bandwidth'] / 1e9:.1f} GB/s memory\n"
-        f"srdfast {machine['srdfast']} ({machine['compiler']}), {versions}"
+        f"{_gpu_line(machine.get('gpu'))}srdfast {machine['srdfast']} ({machine['compiler']}), {versions}"
+    )
+
+
+def _gpu_line(gpu: dict[str, Any] | None) -> str:
+    if gpu is None:
+        return ""
+    return (
+        f"{gpu['name']} (CUDA {gpu['cuda']}, driver {gpu['driver']}): {gpu['peak_flops'] / 1e12:.0f} "
+        f"TFLOP/s in float32 by three TF32 products, {gpu['bandwidth'] / 1e12:.2f} TB/s\n"
     )
 
 

@@ -31,6 +31,32 @@ settings.register_profile(
 settings.load_profile("ci")
 
 
+ON_GPU = {
+    "test_omp",
+    "test_lasso",
+    "test_lista",
+    "test_split",
+    "test_patches",
+    "test_purify",
+    "test_prepare",
+    "test_refine",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--on-gpu", action="store_true", help="the operators' own tests compute float32 arrays on a GPU"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _where_operators_compute(request, monkeypatch):
+    if request.config.getoption("--on-gpu") and request.path.stem in ON_GPU:
+        import devices
+
+        devices.redirect_to(devices.cuda_or_skip(monkeypatch), monkeypatch)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The same stream of numbers in every test."""

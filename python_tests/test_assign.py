@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import srdfast
-from srdfast.clusters import ASSIGNED, Gaussians, NearestCluster
+from srdfast.clusters import Gaussians
+from srdfast.nearest import ASSIGNED, NearestCluster
 
 DTYPES = [np.float32, np.float64]
 

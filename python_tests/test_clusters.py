@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from srdfast.clusters import Gaussians, NearestCluster, choose_clusters, fit_gaussians
+from srdfast.clusters import Gaussians, choose_clusters, fit_gaussians
+from srdfast.nearest import NearestCluster
 
 ENGINES = ["assign", "product", "faiss"]
 

@@ -87,7 +87,7 @@ def test_far_clusters_are_chosen_without_a_second_look(encoder, images):
 def test_close_clusters_are_chosen_as_float32_does(encoder, images, rng):
     gaussians = close(latents_of(encoder, images), rng)
     plain, screened = both(gaussians)
-    expected = plain.clusters(encoder, images)
+    expected = plain.clusters(encoder, images).numpy()
     coarse, sure = coarse_choices(encoder, images, gaussians)
     assert (coarse != expected).any()  # bfloat16 alone would not do
     assert not sure[coarse != expected].any()

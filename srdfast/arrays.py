@@ -2,25 +2,43 @@
 """The only place that tells numpy, torch and cupy apart.
 
 An operator asks for its arguments as contiguous float arrays (`prepare`), allocates its results beside them
-(`Kind.empty`) and hands both to the native kernels, which read them through DLPack without a copy.
+(`Kind.empty`) and hands both to the native kernels, which read them through DLPack without a copy. Kernels on
+a GPU run on the stream that the arrays' library works on at that moment (`place_of`), like its own functions.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from ._core import cuda_built, is_capturing
 from .errors import DeviceError
 
 Array = Any
 """A numpy array, a torch tensor or a cupy array."""
 
-Nonfinite = Literal["raise", "zero"]
+Nonfinite = Literal["raise", "zero"] | None
+"""What becomes of NaN and infinity: ValueError, or 0. None: ValueError on the CPU; on a GPU nobody looks."""
 
 _COMPUTED = ("float32", "float64")
 _STORED = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class CudaPlace:
+    """Where a call's kernels run on a GPU."""
+
+    device: int
+    """The number of the GPU."""
+    stream: int
+    """A cudaStream_t; 0 is the legacy default stream."""
+    allocate: Callable[[int], Array]
+    """uint8 memory of that many bytes on the GPU, whose next user comes after the stream's work."""
+    wait: Callable[[], None]
+    """Returns when the stream has done its work."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +54,12 @@ class Kind:
 
     def empty(self, shape: Sequence[int], dtype: str | None = None) -> Array:
         """An uninitialised array; `dtype` defaults to the one computed in."""
-        options = {} if self.device is None else {"device": self.device}
-        return self.library.empty(tuple(shape), dtype=getattr(self.library, dtype or self.dtype), **options)
+        return _empty(self.library, self.device, shape, dtype or self.dtype)
+
+    @property
+    def place(self) -> CudaPlace | None:
+        """Where kernels on arrays of this kind run; None is the CPU."""
+        return place_of(self.library, self.device)
 
     def result(self, array: Array) -> Array:
         """`array` in the dtype the caller works in."""
@@ -59,7 +81,48 @@ def kind_of(name: str, array: Array) -> Kind:
     if dtype not in _COMPUTED + _STORED:
         raise TypeError(f"{name}: expected float32 or float64 (or float16, bfloat16 as storage), got {dtype}")
     computed = "float32" if dtype in _STORED else dtype
-    return Kind(library, getattr(array, "device", None) if is_torch(array) else None, computed, dtype)
+    return Kind(library, None if library is np else array.device, computed, dtype)
+
+
+def place_of(library: Any, device: Any) -> CudaPlace | None:
+    """The GPU of a torch or cupy device with the stream that the library works on; None for the CPU.
+
+    Raises:
+        DeviceError: this build has no CUDA kernels.
+    """
+    if library is np or getattr(device, "type", "cuda") == "cpu":
+        return None
+    if not cuda_built:
+        raise DeviceError(
+            f"{device}: this build of srdfast has no CUDA kernels; move the arrays to the CPU, or build "
+            "srdfast where CUDA 12.8 or newer is installed"
+        )
+    if library.__name__ == "torch":
+        stream = library.cuda.current_stream(device)
+        number, pointer = device.index, stream.cuda_stream
+    else:
+        with device:
+            stream = library.cuda.get_current_stream()
+        number, pointer = device.id, stream.ptr
+    return CudaPlace(
+        number, pointer, lambda size: _empty(library, device, (size,), "uint8"), stream.synchronize
+    )
+
+
+def _empty(library: Any, device: Any, shape: Sequence[int], dtype: str) -> Array:
+    """An uninitialised array on a device of a library; None is numpy's."""
+    with _current(library, device):
+        return library.empty(tuple(shape), dtype=getattr(library, dtype), **_placed(library, device))
+
+
+def _placed(library: Any, device: Any) -> dict[str, Any]:
+    """How a function of the library is told where to put its result."""
+    return {"device": device} if library.__name__ == "torch" else {}
+
+
+def _current(library: Any, device: Any) -> Any:
+    """Makes a cupy device the one that cupy's functions mean."""
+    return device if library.__name__ == "cupy" else nullcontext()
 
 
 def library_of(name: str, array: Array) -> Any:
@@ -95,10 +158,12 @@ def convert(array: Array, dtype: str) -> Array:
 def prepare(name: str, array: Array, kind: Kind, nonfinite: Nonfinite = "raise") -> Array:
     """`array` as the kernels want it: contiguous, of `kind.dtype`, without gradient history.
 
-    Copies only what is not contiguous, is stored in half precision, or holds values to be zeroed.
-    With `nonfinite="raise"` the kernels' own check raises ValueError for NaN and infinity.
+    Copies only what is not contiguous, is stored in half precision, or holds values to be zeroed. With
+    `nonfinite="raise"` the native code looks for NaN and infinity on the CPU; on a GPU it is done here, which
+    waits for the GPU, but not while the stream is captured into a graph. With None nobody looks here.
 
     Raises:
+        ValueError: NaN or infinity on a GPU, or an unknown `nonfinite`.
         TypeError: another library, device or dtype than the first argument of the call has.
     """
     other = kind_of(name, array)
@@ -110,14 +175,44 @@ def prepare(name: str, array: Array, kind: Kind, nonfinite: Nonfinite = "raise")
         raise TypeError(f"{name}: expected {kind.dtype} like the first argument, got {dtype_name(array)}")
     if is_torch(array):
         array = array.detach()
-    array = contiguous(convert(array, kind.dtype))
-    if nonfinite == "zero":
-        finite = kind.library.isfinite(array)
-        if not bool(finite.all()):
-            array = kind.library.where(finite, array, kind.library.zeros_like(array))
-    elif nonfinite != "raise":
-        raise ValueError(f'nonfinite: expected "raise" or "zero", got {nonfinite!r}')
+    if nonfinite not in ("raise", "zero", None):
+        raise ValueError(f'nonfinite: expected "raise", "zero" or None, got {nonfinite!r}')
+    with _current(kind.library, kind.device):
+        array = contiguous(convert(array, kind.dtype))
+        if nonfinite == "zero":
+            return _with_zeros(array, kind)
+        if nonfinite == "raise" and may_look(kind.place):
+            _require_finite(name, array, kind)
     return array
+
+
+def may_look(place: CudaPlace | None) -> bool:
+    """Whether values on a GPU can be looked at; on the CPU the native code does."""
+    return place is not None and not is_capturing(place.device, place.stream)
+
+
+def _with_zeros(array: Array, kind: Kind) -> Array:
+    """`array` with 0 in the place of NaN and infinity; itself where that can be known without waiting."""
+    finite = kind.library.isfinite(array)
+    if kind.place is None and bool(finite.all()):
+        return array
+    return kind.library.where(finite, array, kind.library.zeros_like(array))
+
+
+def _require_finite(name: str, array: Array, kind: Kind) -> None:
+    finite = kind.library.isfinite(array)
+    if bool(finite.all()):
+        return
+    entry = _first(~finite.reshape(len(array), -1).all(1))
+    advice = '; clean it, or pass nonfinite="zero"' if name in ("signals", "images") else ""
+    raise ValueError(
+        f"{name}: expected finite values, got NaN or infinity in entry {entry} of the first axis{advice}"
+    )
+
+
+def _first(mask: Array) -> int:
+    """The first position of a mask [n] that is set."""
+    return int(mask.nonzero()[0].min())  # torch gives positions as rows, cupy as a tuple of arrays
 
 
 def prepare_index(index: Array | None, kind: Kind) -> Array | None:
@@ -129,14 +224,32 @@ def prepare_index(index: Array | None, kind: Kind) -> Array | None:
     if index is None:
         return None
     if isinstance(index, (list, tuple)):
-        index = kind.library.asarray(index, **({} if index else {"dtype": kind.library.int64}))
+        with _current(kind.library, kind.device):
+            index = kind.library.asarray(
+                index, **_placed(kind.library, kind.device), dtype=None if index else kind.library.int64
+            )
     library = library_of("index", index)
     if library is not kind.library:
         raise TypeError(f"index: expected a {kind.library.__name__} array, got {library.__name__}")
     dtype = dtype_name(index)
     if not dtype.startswith(("int", "uint")):
         raise TypeError(f"index: expected integers, got {dtype}")
+    if getattr(index, "device", None) != kind.device and kind.place is not None:
+        raise TypeError(f"index: expected it on {kind.device} like the first argument, got {index.device}")
     return contiguous(convert(index, "int64"))
+
+
+def require_index(index: Array | None, dictionaries: int, kind: Kind) -> None:
+    """Raises ValueError where an index on a GPU names no dictionary; on the CPU the native code looks."""
+    if index is None or not may_look(kind.place):
+        return
+    with _current(kind.library, kind.device):
+        wrong = (index < 0) | (index >= dictionaries)
+        if not bool(wrong.any()):
+            return
+        position = _first(wrong)
+        got = int(index[position])
+    raise ValueError(f"index: expected values from 0 to {dictionaries - 1}, got {got} at position {position}")
 
 
 def contiguous(array: Array) -> Array:
@@ -144,6 +257,11 @@ def contiguous(array: Array) -> Array:
     if is_torch(array):
         return array.contiguous()
     return array if is_contiguous(array) else array.copy(order="C")
+
+
+def copied(array: Array) -> Array:
+    """A contiguous copy."""
+    return array.clone() if is_torch(array) else array.copy(order="C")
 
 
 def is_contiguous(array: Array) -> bool:

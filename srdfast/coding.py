@@ -8,7 +8,17 @@ signal carries the index of its own, and the bits of its code do not depend on t
 
 from . import _core
 from ._core import Prepared
-from .arrays import Array, Kind, Nonfinite, is_contiguous, kind_of, prepare_index
+from .arrays import (
+    Array,
+    Kind,
+    Nonfinite,
+    copied,
+    is_contiguous,
+    kind_of,
+    may_look,
+    prepare_index,
+    require_index,
+)
 from .arrays import prepare as prepare_array
 from .codes import (
     LISTA,
@@ -39,17 +49,25 @@ def prepare(dictionary: Array, analysis: Array | None = None, thresholds: Array 
         analysis: for `LISTA` only: analysis atoms, the shape of `dictionary`.
         thresholds: for `LISTA` only: at least 0, [atoms] or [dictionaries, atoms].
 
+    On a GPU this waits until the tables are made, so that any stream may use them; not in a graph capture.
+
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("dictionary", dictionary)
-    atoms = stacked(prepare_array("dictionary", dictionary, kind), 3)
+    parts = [stacked(prepare_array("dictionary", dictionary, kind), 3), None, None]
     if (analysis is None) != (thresholds is None):
         raise ValueError("analysis, thresholds: expected both or neither")
-    if analysis is None:
-        return _core.prepare(atoms, None, None)
-    return _core.prepare(atoms, *_learned_parts(analysis, thresholds, kind))
+    if analysis is not None:
+        parts[1:] = _learned_parts(analysis, thresholds, kind)
+    if kind.place is not None:  # on the CPU the native code makes the copies
+        parts = [None if part is None else copied(part) for part in parts]
+    place = kind.place
+    prepared = _core.prepare(*parts, place)
+    if place is not None and may_look(place):
+        place.wait()
+    return prepared
 
 
 def omp(
@@ -75,7 +93,8 @@ def omp(
         selection: "correlation" takes the atom with the largest |<atom, residual>| (Pati et al. 1993, as
             scikit-learn); "residual" the one that lowers the residual most (order-recursive, as SPAMS).
         index: integers [batch], the dictionary of each signal; required when there are several.
-        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `signals` nor `index` on a GPU, for which the call would wait.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -90,8 +109,8 @@ def omp(
     values = kind.empty((batch, max(max_atoms, 0)))
     counts = kind.empty((batch,), "int32")
     _core.omp(
-        signals, dictionary, prepare_index(index, kind), max_atoms, number("tolerance", tolerance),
-        by_residual(selection), indices, values, counts,
+        signals, dictionary, _index(index, dictionary, kind, nonfinite), max_atoms,
+        number("tolerance", tolerance), by_residual(selection), indices, values, counts, kind.place,
     )  # fmt: skip
     return OMPCodes(indices, kind.result(values), counts, atoms)
 
@@ -115,7 +134,8 @@ def lasso(
             objective at z = 0, 1/2 |x|^2. Below about 1e-6 float32 stops at its own precision first.
         max_sweeps: passes over the atoms after which a signal is given back as it is.
         index: integers [batch], the dictionary of each signal; required when there are several.
-        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `signals` nor `index` on a GPU, for which the call would wait.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -127,8 +147,8 @@ def lasso(
     values = kind.empty((_first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0))
     gap = kind.empty((_first_extent(signals),))
     _core.lasso(
-        signals, dictionary, prepare_index(index, kind), number("penalty", penalty),
-        number("gap_tolerance", gap_tolerance), whole("max_sweeps", max_sweeps), values, gap,
+        signals, dictionary, _index(index, dictionary, kind, nonfinite), number("penalty", penalty),
+        number("gap_tolerance", gap_tolerance), whole("max_sweeps", max_sweeps), values, gap, kind.place,
     )  # fmt: skip
     return LassoCodes(kind.result(values), kind.result(gap))
 
@@ -154,7 +174,8 @@ def lista(
         synthesis: D, the shape of `analysis`.
         steps: at least 1.
         index: integers [batch], the dictionary of each signal; required when there are several.
-        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `signals` nor `index` on a GPU, for which the call would wait.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -163,12 +184,13 @@ def lista(
     kind = kind_of("signals", signals)
     signals = prepare_array("signals", signals, kind, nonfinite)
     analysis = stacked(prepare_array("analysis", analysis, kind), 3)
-    thresholds = stacked(prepare_array("thresholds", thresholds, kind), 2)
+    thresholds = _thresholds(thresholds, kind)
     synthesis = stacked(prepare_array("synthesis", synthesis, kind), 3)
     values = kind.empty((_first_extent(signals), analysis.shape[-2] if analysis.ndim > 1 else 0))
     _core.lista(
-        signals, analysis, thresholds, synthesis, prepare_index(index, kind), whole("steps", steps), values
-    )
+        signals, analysis, thresholds, synthesis, _index(index, synthesis, kind, nonfinite),
+        whole("steps", steps), values, kind.place,
+    )  # fmt: skip
     return ListaCodes(kind.result(values))
 
 
@@ -186,7 +208,8 @@ def split(
     Args:
         images: [..., height, width]; any leading dimensions.
         strength: from 0 to 1e9; 0 gives back the image itself, up to rounding.
-        nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity, "zero" takes them for 0. None is "raise" on the CPU, and
+            does not look on a GPU, for which the call would wait.
         out: two arrays to write (low, high) into, contiguous, of the shape, kind and dtype of `images`
             (float32 or float64); for streams of large images, where new memory costs as much as the split.
 
@@ -204,7 +227,8 @@ def split(
     low, high = (kind.empty(images.shape), kind.empty(images.shape)) if out is None else _outputs(out, images)
     leading = images.shape[:-2]
     batch = (*leading[:1], _count(leading[1:]), *images.shape[-2:]) if leading else (1, 1, *images.shape)
-    _core.split(images.reshape(batch), number("strength", strength), low.reshape(batch), high.reshape(batch))
+    parts = (images.reshape(batch), number("strength", strength), low.reshape(batch), high.reshape(batch))
+    _core.split(*parts, kind.place)
     return (kind.result(low), kind.result(high)) if out is None else out
 
 
@@ -223,11 +247,11 @@ def extract_patches(images: Array, patch: int = 8, stride: int = 2) -> Array:
         [batch, rows * columns, channels * patch * patch]; features in the order channel, row, column.
     """
     kind = kind_of("images", images)
-    images = prepare_array("images", images, kind)
+    images = prepare_array("images", images, kind, nonfinite=None)
     batch, channels, height, width = _image_shape(images)
     patch, stride = whole("patch", patch), whole("stride", stride)
     patches = kind.empty((batch, _patch_count(height, width, patch, stride), channels * max(patch, 0) ** 2))
-    _core.extract_patches(images, patch, stride, patches)
+    _core.extract_patches(images, patch, stride, patches, kind.place)
     return kind.result(patches)
 
 
@@ -244,11 +268,11 @@ def average_patches(patches: Array, shape: tuple[int, int, int], patch: int = 8,
         [batch, channels, height, width].
     """
     kind = kind_of("patches", patches)
-    patches = prepare_array("patches", patches, kind)
+    patches = prepare_array("patches", patches, kind, nonfinite=None)
     if len(shape) != 3:
         raise ValueError(f"shape: expected (channels, height, width), got {tuple(shape)}")
     images = kind.empty((_first_extent(patches), *shape))
-    _core.average_patches(patches, whole("patch", patch), whole("stride", stride), images)
+    _core.average_patches(patches, whole("patch", patch), whole("stride", stride), images, kind.place)
     return kind.result(images)
 
 
@@ -278,7 +302,8 @@ def purify_patches(
         index: integers [batch], the dictionary of each image; required when there are several.
         patch: side of a patch in pixels.
         stride: from 1 to `patch`.
-        nonfinite: "raise" refuses NaN and infinity in `images`, "zero" takes them for 0.
+        nonfinite: "raise" refuses NaN and infinity in `images`, "zero" takes them for 0. None is "raise" on
+            the CPU, and looks at neither `images` nor `index` on a GPU, for which the call would wait.
 
     Returns:
         [batch, channels, height, width].
@@ -290,22 +315,29 @@ def purify_patches(
     kind = kind_of("images", images)
     images = prepare_array("images", images, kind, nonfinite)
     purified = kind.empty(images.shape)
+    atoms = _dictionary(dictionary, kind)
     common = (
-        images, _dictionary(dictionary, kind), prepare_index(index, kind),
-        whole("patch", patch), whole("stride", stride),
-    )  # fmt: skip
+        images,
+        atoms,
+        _index(index, atoms, kind, nonfinite),
+        whole("patch", patch),
+        whole("stride", stride),
+    )
+    place = kind.place
     if not isinstance(coder, LISTA) and (analysis is not None or thresholds is not None):
         raise ValueError("analysis, thresholds: expected None unless the coder is LISTA")
     if isinstance(coder, OMP):
         tolerance = number("tolerance", coder.tolerance)
         max_atoms = whole("max_atoms", coder.max_atoms)
-        _core.purify_omp(*common, max_atoms, tolerance, by_residual(coder.selection), purified)
+        _core.purify_omp(*common, max_atoms, tolerance, by_residual(coder.selection), purified, place)
     elif isinstance(coder, Lasso):
         penalty, gap_tolerance = (
             number("penalty", coder.penalty),
             number("gap_tolerance", coder.gap_tolerance),
         )
-        _core.purify_lasso(*common, penalty, gap_tolerance, whole("max_sweeps", coder.max_sweeps), purified)
+        _core.purify_lasso(
+            *common, penalty, gap_tolerance, whole("max_sweeps", coder.max_sweeps), purified, place
+        )
     elif isinstance(coder, LISTA):
         learned: tuple[Array | None, Array | None] = None, None
         if not isinstance(dictionary, Prepared):
@@ -314,7 +346,7 @@ def purify_patches(
             raise ValueError(
                 "analysis, thresholds: expected None, since they were prepared with the dictionary"
             )
-        _core.purify_lista(*common, *learned, whole("steps", coder.steps), purified)
+        _core.purify_lista(*common, *learned, whole("steps", coder.steps), purified, place)
     else:
         raise TypeError(f"coder: expected srdfast.OMP, Lasso or LISTA, got {type(coder).__name__}")
     return kind.result(purified)
@@ -344,10 +376,25 @@ def _dictionary(dictionary: Array | Prepared, kind: Kind) -> Array | Prepared:
 def _learned_parts(analysis: Array | None, thresholds: Array | None, kind: Kind) -> tuple[Array, Array]:
     if analysis is None or thresholds is None:
         raise ValueError("analysis, thresholds: expected arrays for the coder LISTA, got None")
-    return (
-        stacked(prepare_array("analysis", analysis, kind), 3),
-        stacked(prepare_array("thresholds", thresholds, kind), 2),
-    )
+    return stacked(prepare_array("analysis", analysis, kind), 3), _thresholds(thresholds, kind)
+
+
+def _thresholds(thresholds: Array, kind: Kind) -> Array:
+    thresholds = stacked(prepare_array("thresholds", thresholds, kind), 2)
+    if may_look(kind.place) and bool((thresholds < 0).any()):
+        got = float(thresholds[thresholds < 0][0])
+        raise ValueError(f"thresholds: expected values of at least 0, got {got}")
+    return thresholds
+
+
+def _index(
+    index: Array | None, dictionary: Array | Prepared, kind: Kind, nonfinite: Nonfinite
+) -> Array | None:
+    """The dictionary of each signal as the kernels want it."""
+    index = prepare_index(index, kind)
+    if nonfinite is not None and dictionary.ndim == 3:  # the native code names a dictionary of another rank
+        require_index(index, dictionary.shape[0], kind)
+    return index
 
 
 def _first_extent(array: Array) -> int:

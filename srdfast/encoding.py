@@ -6,17 +6,21 @@ the time: those that the error of bfloat16 cannot change. The other images are e
 """
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .clusters import Floats, Gaussians, Integers, NearestCluster
+from .clusters import Floats, Gaussians
 from .derived import Derived
+from .nearest import NearestCluster
+from .nearest_gpu import NearestOnGpu
 from .networks import ResNet, for_inference, tensors_of
 
 IMAGES_TOGETHER = 128  # seen at once, so that the activations stay in the cache
+IMAGES_TOGETHER_ON_GPU = 4096  # enough to fill one; bounds the memory of the activations
 WORTH_SCREENING = 64  # images; screening fewer costs about what it saves
 
 # How far rounding to bfloat16 may move the difference of two scores, as a share of
@@ -54,25 +58,44 @@ class Encoding:
         self._screen = _Screen(gaussians)
         self._fine: Derived[ResNet] = Derived()
         self._coarse: Derived[ResNet] = Derived()
+        self._on_gpu: dict[torch.device, NearestOnGpu] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_on_gpu": {}}  # a copy makes its own
 
     @torch.no_grad()
     def latents(self, encoder: ResNet, images: Tensor) -> Floats:
         """Latents float32 [batch, latent] of floating images [batch, channels, height, width] in [0, 1]."""
-        return self._latents(encoder, self._seen(encoder, images))
+        return self._latents(encoder, self._seen(encoder, images)).cpu().numpy()
 
     @torch.no_grad()
-    def clusters(self, encoder: ResNet, images: Tensor) -> Integers:
+    def likeliest(self, encoder: ResNet, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The most likely cluster of each image, int64 [batch], and its log-likelihood, float32 [batch]."""
+        return self._lookup(self._latents(encoder, self._seen(encoder, images)))
+
+    @torch.no_grad()
+    def clusters(self, encoder: ResNet, images: Tensor) -> Tensor:
         """The most likely cluster of each image, int64 [batch]."""
         seen = self._seen(encoder, images)
         if not self._screens(seen):
-            return self.nearest(self._latents(encoder, seen))[0]
+            return self._lookup(self._latents(encoder, seen))[0]
         coarse = self._coarse.of("", tensors_of(encoder), lambda: _in_bfloat16(self._folded(encoder)))
         found = [self._screen(_coarse_latents(coarse, some)) for some in seen.split(IMAGES_TOGETHER)]
         clusters, sure = (torch.cat(parts) for parts in zip(*found, strict=True))
         unsure = (~sure).nonzero()[:, 0]
         if len(unsure):
-            clusters[unsure] = torch.from_numpy(self.nearest(self._latents(encoder, seen[unsure]))[0])
-        return clusters.numpy()
+            clusters[unsure] = self._lookup(self._latents(encoder, seen[unsure]))[0]
+        return clusters
+
+    def _lookup(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Clusters and log-likelihoods of latents, on their device."""
+        if latents.device.type == "cpu":
+            clusters, likelihood = self.nearest(latents.numpy())
+            return torch.from_numpy(clusters), torch.from_numpy(likelihood)
+        on_gpu = self._on_gpu.get(latents.device)
+        if on_gpu is None:
+            on_gpu = self._on_gpu[latents.device] = NearestOnGpu(self.nearest, latents.device)
+        return on_gpu(latents)
 
     def _screens(self, seen: Tensor) -> bool:
         if seen.dtype != torch.float32 or seen.device.type != "cpu":
@@ -87,11 +110,13 @@ class Encoding:
     def _folded(self, encoder: ResNet) -> ResNet:
         return self._fine.of("", tensors_of(encoder), lambda: for_inference(encoder))
 
-    def _latents(self, encoder: ResNet, seen: Tensor) -> Floats:
+    def _latents(self, encoder: ResNet, seen: Tensor) -> Tensor:
+        """Latents float32 [batch, latent], on the images' device."""
         if len(seen) == 0:
-            return np.empty((0, encoder.latent), np.float32)
+            return seen.new_empty((0, encoder.latent), dtype=torch.float32)
         fine = self._folded(encoder)
-        return torch.cat([fine.latents(some) for some in seen.split(IMAGES_TOGETHER)]).float().cpu().numpy()
+        together = IMAGES_TOGETHER if seen.device.type == "cpu" else IMAGES_TOGETHER_ON_GPU
+        return torch.cat([fine.latents(some) for some in seen.split(together)]).float()
 
 
 def seen_by(encoder: ResNet, images: Tensor, size: int | None) -> Tensor:

@@ -21,6 +21,6 @@ def build_info() -> dict[str, Any]:
         "compiler": _core.compiler,
         "cpu_level": _core.cpu_level(),
         "available_cpu_levels": _core.available_cpu_levels(),
-        "cuda": False,
+        "cuda": bool(_core.cuda_info()["devices"]),
         "threads": _core.get_num_threads(),
     }

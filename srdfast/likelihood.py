@@ -115,7 +115,7 @@ def assign(latents: Array, tables: GaussianTables) -> Assignment:
     ]
     batch = latents.shape[0] if latents.ndim else 0
     index, log_likelihood, margin = kind.empty((batch,), "int32"), kind.empty((batch,)), kind.empty((batch,))
-    _core.assign(latents, *parts, index, log_likelihood, margin)
+    _core.assign(latents, *parts, index, log_likelihood, margin, kind.place)
     return Assignment(index, log_likelihood, margin)
 
 

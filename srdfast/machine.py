@@ -7,6 +7,7 @@ import os
 import platform
 from typing import Any
 
+from . import _core, libraries
 from .errors import DeviceError
 from .report import versions
 
@@ -15,6 +16,11 @@ def describe() -> dict[str, Any]:
     """Everything a bug report should say, ready for JSON; torch and faiss may be missing."""
     from . import build_info, get_num_threads
 
+    cuda = {name: fact for name, fact in _core.cuda_info().items() if name not in ("devices", "why_none")}
+    packages = libraries.faiss_packages()
+    faiss = {"build": _faiss(), "packages": packages}  # imported before what is loaded is looked at
+    _torch_threads()
+    loaded = libraries.cuda_loaded()
     return {
         "versions": versions(),
         "build": dict(build_info()),
@@ -24,8 +30,10 @@ def describe() -> dict[str, Any]:
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
         "threads": {"srdfast": get_num_threads(), "torch": _torch_threads()},
-        "faiss": _faiss(),
+        "faiss": faiss,
         "gpu": _gpu(),
+        "cuda": {**cuda, "loaded": [f"{name} {' '.join(majors)}" for name, majors in loaded.items()]},
+        "warnings": libraries.warnings(packages, loaded),
     }
 
 
@@ -55,10 +63,10 @@ def choose_device(name: str) -> str:
         raise DeviceError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}")
     if kind == "auto":
         return "cuda" if torch.cuda.is_available() and build_info().get("cuda") else "cpu"
-    if kind == "cuda" and not build_info()["cuda"]:
-        raise DeviceError(f"--device {name}: srdfast does not compute on CUDA devices yet; use --device cpu")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"--device {name}: {_gpu()}; use --device cpu")
+    if kind == "cuda" and not build_info()["cuda"]:
+        raise DeviceError(f"--device {name}: {_core.cuda_info()['why_none']}; use --device cpu")
     if number and int(number) >= torch.cuda.device_count():
         raise DeviceError(f"--device {name}: this machine has {torch.cuda.device_count()} GPU(s)")
     return name

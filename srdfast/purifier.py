@@ -151,8 +151,7 @@ class Purifier(nn.Module):
         if clusters is not None:
             index = self._given(clusters, len(batch))
         elif return_info:
-            found, likelihood = self._nearest(self._latents(batch))
-            index = torch.from_numpy(found).to(batch.device)
+            index, likelihood = self._encoding.likeliest(self.encoder, batch)
         else:
             index = self._choose(batch)
         purified = _like(self._rebuild(batch, index), images)
@@ -168,7 +167,7 @@ class Purifier(nn.Module):
         else:
             found, _ = self._nearest.within_class(self._latents(batch), arrays.to_numpy(labels))
             index = torch.from_numpy(found).to(batch.device)
-        return index if arrays.is_torch(images) else index.numpy()
+        return index if arrays.is_torch(images) else _in_library_of(images, index)
 
     def train(self, mode: bool = True) -> "Purifier":
         """Sets the mode; the encoder stays in eval mode, where no image disturbs another."""
@@ -240,16 +239,13 @@ class Purifier(nn.Module):
         if min(tensor.shape[2:]) < self.bank.patch:
             size = f"{tensor.shape[2]} x {tensor.shape[3]}"
             raise ValueError(f"images: expected at least {self.bank.patch} pixels a side, got {size}")
-        if dtype != "uint8" and not math.isfinite(tensor.detach().sum()):  # a sum may be huge: look closer
-            finite = torch.isfinite(tensor.detach()).flatten(1).all(1)
-            if not bool(finite.all()):
-                first = int((~finite).nonzero()[0])
-                raise ValueError(f"images: expected finite values, got NaN or infinity in image {first}")
+        if dtype != "uint8":
+            _require_finite(tensor.detach())
         return tensor if dtype in ("float32", "float64", "uint8") else tensor.float()
 
     def _choose(self, batch: Tensor) -> Tensor:
         """The nearest cluster of each image, int64 [batch]."""
-        return torch.from_numpy(self._encoding.clusters(self.encoder, batch)).to(batch.device)
+        return self._encoding.clusters(self.encoder, batch)
 
     def _latents(self, batch: Tensor) -> Floats:
         """The encoder's latents, float32 [batch, latent]."""
@@ -264,7 +260,7 @@ class Purifier(nn.Module):
                 f"clusters: expected values from 0 to {self.bank.clusters - 1}, got {int(index.min())} to "
                 f"{int(index.max())}"
             )
-        return index.to(torch.int64)
+        return index.to(self.synthesis.device, torch.int64)
 
     def _rebuild(self, batch: Tensor, index: Tensor) -> Tensor:
         """Low + rebuilt high band, clipped, with the gradient that `grad_mode` asks for."""
@@ -275,7 +271,7 @@ class Purifier(nn.Module):
                 high, *self.dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
             )
             return (low + rebuilt).clamp(0, 1)
-        low, high = coding.split(batch, self.bank.split_strength)
+        low, high = coding.split(batch, self.bank.split_strength, nonfinite=None)
         rebuilt = coding.purify_patches(
             high,
             self._tables(batch.dtype),
@@ -283,6 +279,7 @@ class Purifier(nn.Module):
             index=index,
             patch=self.bank.patch,
             stride=self.bank.stride,
+            nonfinite=None,
         )
         purified = rebuilt.add_(low).clamp_(0, 1)
         if differentiable and self.grad_mode == "bpda":
@@ -308,16 +305,15 @@ class Purifier(nn.Module):
         synthesis, analysis, thresholds = parts
         return synthesis, coder, analysis, thresholds
 
-    def _describe(
-        self, batch: Tensor, index: Tensor, likelihood: np.ndarray | None, images: Array
-    ) -> PurifyInfo:
+    def _describe(self, batch: Tensor, index: Tensor, likelihood: Tensor | None, images: Array) -> PurifyInfo:
         if likelihood is None:
             scores = self._nearest.scores(self._latents(batch))
-            likelihood = scores[np.arange(len(scores)), index.cpu().numpy()]
+            chosen = scores[np.arange(len(scores)), index.cpu().numpy()]
+            likelihood = torch.from_numpy(chosen).to(batch.device)
         atoms_used, gap = self._count_atoms(batch.detach(), index)
-        parts = (index, torch.from_numpy(likelihood), atoms_used, gap)
+        parts = (index, likelihood, atoms_used, gap)
         if not arrays.is_torch(images):
-            return PurifyInfo(*(None if part is None else part.cpu().numpy() for part in parts))
+            return PurifyInfo(*(None if part is None else _in_library_of(images, part) for part in parts))
         return PurifyInfo(*parts)
 
     def _count_atoms(self, batch: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -362,6 +358,19 @@ def _as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
+def _require_finite(images: Tensor) -> None:
+    """Raises ValueError for NaN and infinity; while a GPU's stream is captured, nobody can look."""
+    place = arrays.place_of(torch, images.device)
+    if place is not None and not arrays.may_look(place):
+        return
+    if math.isfinite(images.sum()):
+        return
+    finite = torch.isfinite(images).flatten(1).all(1)  # the sum of huge values is infinite too
+    if not bool(finite.all()):
+        first = int((~finite).nonzero()[0])
+        raise ValueError(f"images: expected finite values, got NaN or infinity in image {first}")
+
+
 def _as_tensor(images: Array) -> Tensor:
     """A numpy or cupy array as a tensor where it lies; copied only where torch could not hold it."""
     if isinstance(images, np.ndarray):
@@ -379,5 +388,9 @@ def _like(purified: Tensor, images: Array) -> Array:
         purified = purified.to(images.dtype)
     if arrays.is_torch(images):
         return purified
-    library = arrays.library_of("images", images)
-    return library.from_dlpack(purified.detach()).astype(dtype, copy=False)
+    return _in_library_of(images, purified.detach()).astype(dtype, copy=False)
+
+
+def _in_library_of(images: Array, tensor: Tensor) -> Array:
+    """A tensor as an array of the library of `images`, where it lies."""
+    return arrays.library_of("images", images).from_dlpack(tensor)

@@ -6,6 +6,7 @@ operators are registered, and asks for them by name alone.
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -17,13 +18,21 @@ from types import ModuleType
 def register_when_imported() -> None:
     """Registers now where torch is imported already, else right after it is."""
     if sys.modules.get("torch") is not None:
-        _register()
+        _register_or_warn()
     else:
         sys.meta_path.insert(0, _AfterTorch())
 
 
 def _register() -> None:
     import_module(".torch_library", __package__)
+
+
+def _register_or_warn() -> None:
+    """Registers; a torch that srdfast cannot use must stay importable by others."""
+    try:
+        _register()
+    except Exception as error:
+        warnings.warn(f"srdfast could not register its operators with torch: {error!r}", stacklevel=2)
 
 
 class _AfterTorch(MetaPathFinder):
@@ -51,7 +60,7 @@ class _AfterTorch(MetaPathFinder):
             execute(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-                _register()
+                _register_or_warn()
 
         spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec

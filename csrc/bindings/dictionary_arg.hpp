@@ -28,28 +28,31 @@ View<const T, 3> dictionary_view(const TensorArg& arg, std::int64_t features) {
   return view;
 }
 
-// Own copies of dictionaries, and the tables made of them.
+// Own copies of dictionaries, and the tables made of them, in the memory of the device that `device` names.
 template <class T>
 struct PreparedArrays {
   View<const T, 3> dictionary,
       analysis;                 // [dictionaries, atoms, features]; analysis and thresholds may have no data
   View<const T, 2> thresholds;  // [dictionaries, atoms]
-  std::vector<T> storage[3];
+  std::vector<T> storage[3];    // of the views, on the CPU
+  std::vector<py::object> memory;  // of the views and the tables, on a GPU
   std::unique_ptr<Prepared> tables;
 };
 
 // The Python object of prepared dictionaries. It never changes, so threads may share it.
 struct PreparedDictionary {
   std::variant<PreparedArrays<float>, PreparedArrays<double>> arrays;
+  std::int32_t memory_type = dlpack::kCpu, memory_id = 0;
 };
 
 class DictionaryArg {
  public:
-  DictionaryArg(const char* name, const py::object& object) : name_(name) {
+  DictionaryArg(const Call& call, const char* name, const py::object& object) : name_(name) {
     if (py::isinstance<PreparedDictionary>(object)) {
       prepared_ = &object.cast<const PreparedDictionary&>();
+      call.require_here(name, prepared_->memory_type, prepared_->memory_id);
     } else {
-      array_.emplace(name, object);
+      array_.emplace(call, name, object);
     }
   }
 

@@ -47,4 +47,18 @@ struct ManagedTensorVersioned {
   Tensor tensor;
 };
 
+// What a type's attribute `__dlpack_c_exchange_api__` holds, a capsule named "dlpack_exchange_api".
+struct ExchangeApi {
+  struct {
+    std::uint32_t major;
+    std::uint32_t minor;
+  } version;
+  ExchangeApi* previous;
+  void* make_tensor;
+  int (*managed_from_object)(void* object, ManagedTensorVersioned** managed);
+  void* managed_to_object;
+  int (*tensor_from_object)(void* object, Tensor* tensor);  // borrows what it points to; may be null
+  int (*current_stream)(DeviceType device, std::int32_t id, void** stream);
+};
+
 }  // namespace srdfast::dlpack

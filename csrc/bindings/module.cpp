@@ -54,6 +54,10 @@ PYBIND11_MODULE(_core, module) {
   module.def("cpu_level", [] { return srdfast::cpu_level(); });
   module.def("available_cpu_levels", &srdfast::available_cpu_levels);
   module.def("cuda_info", &cuda_info);
+  module.def("is_capturing", [](int device, std::uintptr_t stream) {
+    return srdfast::cuda::is_capturing(device, reinterpret_cast<void*>(stream));
+  });
+  module.attr("cuda_built") = srdfast::cuda::built();
   module.attr("compiler") = SRDFAST_COMPILER;
   module.attr("version") = SRDFAST_VERSION;
   srdfast::bind_ops(module);

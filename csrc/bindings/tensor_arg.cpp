@@ -12,28 +12,28 @@ namespace {
 constexpr const char* kVersioned = "dltensor_versioned";
 constexpr const char* kLegacy = "dltensor";
 
-// Asks for the versioned capsule, which can carry read-only arrays; older producers do not know the argument.
-py::object export_dlpack(const char* name, const py::object& object) {
-  if (!py::hasattr(object, "__dlpack__")) {
-    throw py::type_error(std::string(name) + ": expected a numpy, torch or cupy array, got " +
-                         py::str(py::type::of(object).attr("__name__")).cast<std::string>());
-  }
+// The capsule of an array: the versioned one, which can carry read-only arrays, where its maker knows it. On
+// a GPU the kernels run on the stream that the array's library works on, so there is nothing to wait for.
+py::object export_dlpack(const Call& call, const py::object& object) {
+  const py::object method = object.attr("__dlpack__");
+  py::dict options;
+  if (call.on_cuda()) options["stream"] = -1;
   try {
-    return object.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+    return method(py::arg("max_version") = py::make_tuple(1, 0), **options);
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_TypeError)) throw;
   }
-  return object.attr("__dlpack__")();
+  return method(**options);
 }
 
-void require_cpu(const char* name, const py::object& object) {
-  if (!py::hasattr(object, "__dlpack_device__")) return;
-  const auto type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
-  if (type != dlpack::kCpu && type != dlpack::kCudaHost) {
-    throw DeviceError(
-        std::string(name) + ": expected an array in CPU memory, got one on DLPack device type " +
-        std::to_string(type) + "; srdfast does not compute on CUDA devices yet, move the array to the CPU");
-  }
+// The C functions by which a library shows its arrays, or null; it is the types that have them.
+const dlpack::ExchangeApi* exchange_api(const py::object& object) {
+  const py::handle type = py::type::handle_of(object);
+  const py::object capsule = py::getattr(type, "__dlpack_c_exchange_api__", py::none());
+  if (!PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) return nullptr;
+  const auto* api =
+      static_cast<const dlpack::ExchangeApi*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
+  return api->version.major == dlpack::kMajorVersion ? api : nullptr;
 }
 
 template <class Integer>
@@ -79,37 +79,54 @@ void expected(const std::string& name, const std::string& wanted, const std::str
   throw py::value_error(name + ": expected " + wanted + ", got " + got);
 }
 
-TensorArg::TensorArg(const char* name, const py::object& object) : name_(name) {
-  require_cpu(name, object);
-  capsule_ = export_dlpack(name, object);
-  const char* kind = PyCapsule_GetName(capsule_.ptr());
+TensorArg::TensorArg(const Call& call, const char* name, const py::object& object)
+    : name_(name), on_cuda_(call.on_cuda()), object_(object) {
+  if (!borrow()) take_capsule(call);
+  call.require_here(name, tensor_.device.type, tensor_.device.id);
+}
+
+// Looks at the array through its library's C functions, which is far quicker than a capsule.
+bool TensorArg::borrow() {
+  const dlpack::ExchangeApi* api = exchange_api(object_);
+  if (api == nullptr || api->tensor_from_object == nullptr) return false;
+  if (api->tensor_from_object(object_.ptr(), &tensor_) == 0) return true;
+  throw py::error_already_set();
+}
+
+void TensorArg::take_capsule(const Call& call) {
+  if (!py::hasattr(object_, "__dlpack__")) {
+    throw py::type_error(std::string(name_) + ": expected a numpy, torch or cupy array, got " +
+                         py::str(py::type::of(object_).attr("__name__")).cast<std::string>());
+  }
+  const py::object capsule = export_dlpack(call, object_);
+  const char* kind = PyCapsule_GetName(capsule.ptr());
   if (kind == nullptr) throw py::error_already_set();
-  void* pointer = PyCapsule_GetPointer(capsule_.ptr(), kind);
+  void* pointer = PyCapsule_GetPointer(capsule.ptr(), kind);
   if (pointer == nullptr) throw py::error_already_set();
   managed_ = pointer;
   if (std::strcmp(kind, kVersioned) == 0) {
     auto* managed = static_cast<dlpack::ManagedTensorVersioned*>(pointer);
     if (managed->version.major != dlpack::kMajorVersion) {
-      throw py::type_error(std::string(name) + ": its DLPack version is " +
+      throw py::type_error(std::string(name_) + ": its DLPack version is " +
                            std::to_string(managed->version.major) + ", this build reads version 1");
     }
-    tensor_ = &managed->tensor;
+    tensor_ = managed->tensor;
     read_only_ = (managed->flags & dlpack::kReadOnly) != 0;
     release_ = [](void* held) {
       auto* tensor = static_cast<dlpack::ManagedTensorVersioned*>(held);
       if (tensor->deleter) tensor->deleter(tensor);
     };
-    PyCapsule_SetName(capsule_.ptr(), "used_dltensor_versioned");
+    PyCapsule_SetName(capsule.ptr(), "used_dltensor_versioned");
   } else if (std::strcmp(kind, kLegacy) == 0) {
     auto* managed = static_cast<dlpack::ManagedTensor*>(pointer);
-    tensor_ = &managed->tensor;
+    tensor_ = managed->tensor;
     release_ = [](void* held) {
       auto* tensor = static_cast<dlpack::ManagedTensor*>(held);
       if (tensor->deleter) tensor->deleter(tensor);
     };
-    PyCapsule_SetName(capsule_.ptr(), "used_dltensor");
+    PyCapsule_SetName(capsule.ptr(), "used_dltensor");
   } else {
-    throw py::type_error(std::string(name) + ": __dlpack__ returned an unknown capsule '" + kind + "'");
+    throw py::type_error(std::string(name_) + ": __dlpack__ returned an unknown capsule '" + kind + "'");
   }
 }
 
@@ -118,7 +135,7 @@ TensorArg::~TensorArg() {
 }
 
 std::string TensorArg::dtype() const {
-  const auto& type = tensor_->dtype;
+  const auto& type = tensor_.dtype;
   std::string base = "type code " + std::to_string(type.code) + " of bits ";
   if (type.code == dlpack::kInt) base = "int";
   if (type.code == dlpack::kUInt) base = "uint";
@@ -129,27 +146,27 @@ std::string TensorArg::dtype() const {
   return base + std::to_string(type.bits);
 }
 
-std::string TensorArg::shape() const { return bracketed(tensor_->rank, tensor_->shape); }
+std::string TensorArg::shape() const { return bracketed(tensor_.rank, tensor_.shape); }
 
 bool TensorArg::is_contiguous() const {
-  if (tensor_->strides == nullptr) return true;
-  for (int axis = 0; axis < tensor_->rank; ++axis) {
+  if (tensor_.strides == nullptr) return true;
+  for (int axis = 0; axis < tensor_.rank; ++axis) {
     if (extent(axis) == 0) return true;
   }
   std::int64_t stride = 1;
-  for (int axis = tensor_->rank - 1; axis >= 0; --axis) {
-    if (extent(axis) != 1 && tensor_->strides[axis] != stride) return false;
+  for (int axis = tensor_.rank - 1; axis >= 0; --axis) {
+    if (extent(axis) != 1 && tensor_.strides[axis] != stride) return false;
     stride *= extent(axis);
   }
   return true;
 }
 
 void TensorArg::check(const char* dtype_wanted, int rank, const char* shape_words, bool written) const {
-  if (dtype() != dtype_wanted || tensor_->dtype.lanes != 1) {
+  if (dtype() != dtype_wanted || tensor_.dtype.lanes != 1) {
     throw py::type_error(std::string(name_) + ": expected " + dtype_wanted + ", got " + dtype());
   }
-  if (tensor_->rank != rank) expected(name_, std::string("shape ") + shape_words, "shape " + shape());
-  if (!is_contiguous()) expected(name_, "a contiguous array", "strides " + bracketed(rank, tensor_->strides));
+  if (tensor_.rank != rank) expected(name_, std::string("shape ") + shape_words, "shape " + shape());
+  if (!is_contiguous()) expected(name_, "a contiguous array", "strides " + bracketed(rank, tensor_.strides));
   if (written && read_only_) expected(name_, "a writable array", "a read-only one");
 }
 
@@ -164,7 +181,7 @@ std::string advice(const std::string& name) {
 
 template <class T, int Rank>
 void require_finite(const TensorArg& arg, const View<T, Rank>& view) {
-  if (!any_nonfinite(view.data, view.size())) return;
+  if (arg.on_cuda() || !any_nonfinite(view.data, view.size())) return;
   for (std::int64_t i = 0; i < view.extent(0); ++i) {
     if (!any_nonfinite(view.slice(i), view.slice_size())) continue;
     expected(arg.name(), "finite values",
@@ -185,7 +202,8 @@ void require_extent(const TensorArg& arg, int axis, std::int64_t size, const cha
            "shape " + arg.shape());
 }
 
-IndexArg::IndexArg(const py::object& object, std::int64_t batch, std::int64_t dictionaries) {
+IndexArg::IndexArg(const Call& call, const py::object& object, std::int64_t batch,
+                   std::int64_t dictionaries) {
   if (object.is_none()) {
     if (dictionaries == 1) return;
     expected(
@@ -193,9 +211,10 @@ IndexArg::IndexArg(const py::object& object, std::int64_t batch, std::int64_t di
         "the dictionary of each signal, since there are " + std::to_string(dictionaries) + " dictionaries",
         "None");
   }
-  arg_.emplace("index", object);
+  arg_.emplace(call, "index", object);
   view_ = arg_->view<const std::int64_t, 1>("[batch]");
   require_extent(*arg_, 0, batch, "one entry per signal");
+  if (arg_->on_cuda()) return;
   for (std::int64_t i = 0; i < batch; ++i) {
     if (view_.data[i] >= 0 && view_.data[i] < dictionaries) continue;
     expected("index", "values from 0 to " + std::to_string(dictionaries - 1),

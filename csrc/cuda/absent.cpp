@@ -10,4 +10,10 @@ RuntimeInfo runtime_info() {
   return info;
 }
 
+bool built() { return false; }
+
+int memory_type() { return 2; }
+
+bool is_capturing(int, void*) { return false; }
+
 }  // namespace srdfast::cuda

@@ -9,6 +9,7 @@
 #include "core/registry.hpp"
 #include "cuda/block.hpp"
 #include "cuda/check.hpp"
+#include "cuda/guard.hpp"
 #include "device/queue.hpp"
 
 namespace srdfast::cuda {
@@ -19,21 +20,6 @@ __global__ void __launch_bounds__(Body::kThreads, Body::kResident)
   extern __shared__ __align__(16) unsigned char shared[];
   Body::run(Block{}, arguments, shared);
 }
-
-// Makes a device the current one for a scope.
-class DeviceGuard {
- public:
-  explicit DeviceGuard(int device) {
-    check(cudaGetDevice(&before_), "cudaGetDevice");
-    check(cudaSetDevice(device), "cudaSetDevice");
-  }
-  ~DeviceGuard() { cudaSetDevice(before_); }
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
-
- private:
-  int before_ = 0;
-};
 
 class Queue {
  public:

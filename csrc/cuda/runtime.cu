@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/check.hpp"
+#include "cuda/guard.hpp"
 #include "cuda/runtime.hpp"
 
 namespace srdfast::cuda {
@@ -34,6 +35,18 @@ RuntimeInfo runtime_info() {
   }
   for (int device = 0; device < count; ++device) info.devices.push_back(device_info(device));
   return info;
+}
+
+bool built() { return true; }
+
+int memory_type() { return 2; }
+
+bool is_capturing(int device, void* stream) {
+  const DeviceGuard guard(device);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  // The legacy default stream refuses to answer while another stream is captured, and is not captured itself.
+  if (cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &status) != cudaSuccess) cudaGetLastError();
+  return status != cudaStreamCaptureStatusNone;
 }
 
 }  // namespace srdfast::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the CUDA runtime says of this machine. A build without CUDA answers as well.
+// What the CUDA runtime says of this machine and of a stream. A build without CUDA answers as well.
 #pragma once
 
 #include <cstdint>
@@ -25,5 +25,14 @@ struct RuntimeInfo {
 };
 
 RuntimeInfo runtime_info();
+
+// Whether this build has CUDA kernels. Asks no driver.
+bool built();
+
+// The memory that the kernels work in, as DLPack numbers it (bindings/dlpack_abi.hpp).
+int memory_type();
+
+// Whether work put on the stream goes into a CUDA graph: then nobody may wait for it.
+bool is_capturing(int device, void* stream);
 
 }  // namespace srdfast::cuda

@@ -160,4 +160,18 @@ class HostQueue {
   std::vector<Memory> memory_;
 };
 
+// Takes its memory from a workspace that the caller has, as a GPU does.
+class InPlaceQueue : public HostQueue {
+ public:
+  InPlaceQueue(void* start, std::int64_t shared_limit) : HostQueue(shared_limit), place_(start) {}
+
+  template <class T>
+  T* take(std::int64_t count) {
+    return place_.template take<T>(count);
+  }
+
+ private:
+  PlacingQueue place_;
+};
+
 }  // namespace srdfast

@@ -73,20 +73,6 @@ void run_device(const Sequence& sequence, const Problem& problem, std::int64_t s
   check(!queue.rounded(), std::string(Problem::name) + ": tensor cores get what they do not round");
 }
 
-// Takes its memory from tables that are kept, as a GPU does for `prepare`.
-class InPlaceQueue : public HostQueue {
- public:
-  InPlaceQueue(void* start, std::int64_t shared_limit) : HostQueue(shared_limit), place_(start) {}
-
-  template <class T>
-  T* take(std::int64_t count) {
-    return place_.template take<T>(count);
-  }
-
- private:
-  PlacingQueue place_;
-};
-
 struct Signals {
   Signals(int batch, int dictionaries, int atoms, int features)
       : batch(batch),

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from ..attacks import ATTACKS, attack_batches
 from ..bank import SRDBank
-from ..clusters import NearestCluster
 from ..codes import LISTA
 from ..coding import split
 from ..files import load_tensors, save_tensors
+from ..nearest import NearestCluster
 from ..networks import ResNet
 from ..purifier import Purifier
 from ..torch_ops import rebuild

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn import functional
 
 from ..attacks import attack_batches, fgsm, pgd
-from ..clusters import NearestCluster
 from ..errors import UserError
+from ..nearest import NearestCluster
 from ..networks import ResNet, save_network
 from ..training import Batch, Loss, Schedule, fit
 from .baseline import accuracy

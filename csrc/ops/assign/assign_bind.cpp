@@ -38,11 +38,13 @@ void take_clusters(const TensorArg& centre_arg, const TensorArg& scales_arg, con
 
 void assign(const py::object& latents, const py::object& centre, const py::object& scales,
             const py::object& shifts, const py::object& offsets, const py::object& index,
-            const py::object& log_likelihood, const py::object& margin) {
-  const TensorArg latents_arg("latents", latents), centre_arg("centre", centre);
-  const TensorArg scales_arg("scales", scales), shifts_arg("shifts", shifts), offsets_arg("offsets", offsets);
-  const TensorArg index_arg("index", index), margin_arg("margin", margin);
-  const TensorArg likelihood_arg("log_likelihood", log_likelihood);
+            const py::object& log_likelihood, const py::object& margin, const py::object& place) {
+  const Call call(place);
+  const TensorArg latents_arg(call, "latents", latents), centre_arg(call, "centre", centre);
+  const TensorArg scales_arg(call, "scales", scales), shifts_arg(call, "shifts", shifts),
+      offsets_arg(call, "offsets", offsets);
+  const TensorArg index_arg(call, "index", index), margin_arg(call, "margin", margin);
+  const TensorArg likelihood_arg(call, "log_likelihood", log_likelihood);
   dispatch_float(latents_arg, [&](auto zero) {
     using T = decltype(zero);
     AssignProblem<T> problem;
@@ -55,8 +57,7 @@ void assign(const py::object& latents, const py::object& centre, const py::objec
       require_extent(*output, 0, problem.latents.extent(0), "one a latent");
     }
     require_finite(latents_arg, problem.latents);
-    const py::gil_scoped_release release;
-    run_kernel(problem);
+    call.run(problem);
   });
 }
 
@@ -64,7 +65,8 @@ void assign(const py::object& latents, const py::object& centre, const py::objec
 
 void bind_assign(py::module_& module) {
   module.def("assign", &assign, py::arg("latents"), py::arg("centre"), py::arg("scales"), py::arg("shifts"),
-             py::arg("offsets"), py::arg("index"), py::arg("log_likelihood"), py::arg("margin"));
+             py::arg("offsets"), py::arg("index"), py::arg("log_likelihood"), py::arg("margin"),
+             py::arg("place") = py::none());
 }
 
 }  // namespace srdfast

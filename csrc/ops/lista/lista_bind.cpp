@@ -7,10 +7,12 @@ namespace srdfast {
 namespace {
 
 void lista(const py::object& signals, const py::object& analysis, const py::object& thresholds,
-           const py::object& synthesis, const py::object& index, int steps, const py::object& values) {
-  const TensorArg signals_arg("signals", signals), analysis_arg("analysis", analysis);
-  const TensorArg thresholds_arg("thresholds", thresholds), synthesis_arg("synthesis", synthesis);
-  const TensorArg values_arg("values", values);
+           const py::object& synthesis, const py::object& index, int steps, const py::object& values,
+           const py::object& place) {
+  const Call call(place);
+  const TensorArg signals_arg(call, "signals", signals), analysis_arg(call, "analysis", analysis);
+  const TensorArg thresholds_arg(call, "thresholds", thresholds), synthesis_arg(call, "synthesis", synthesis);
+  const TensorArg values_arg(call, "values", values);
   dispatch_float(signals_arg, [&](auto zero) {
     using T = decltype(zero);
     ListaProblem<T> problem;
@@ -22,14 +24,13 @@ void lista(const py::object& signals, const py::object& analysis, const py::obje
     require_steps(steps);
     problem.steps = steps;
     const std::int64_t batch = problem.signals.extent(0);
-    const IndexArg index_arg(index, batch, problem.analysis.extent(0));
+    const IndexArg index_arg(call, index, batch, problem.analysis.extent(0));
     problem.index = index_arg.view();
     problem.values = values_arg.view<T, 2>("[batch, atoms]");
     require_extent(values_arg, 0, batch, "one row per signal");
     require_extent(values_arg, 1, problem.analysis.extent(1), "one value per atom");
     require_finite(signals_arg, problem.signals);
-    const py::gil_scoped_release release;
-    run_kernel(problem);
+    call.run(problem);
   });
 }
 
@@ -37,7 +38,8 @@ void lista(const py::object& signals, const py::object& analysis, const py::obje
 
 void bind_lista(py::module_& module) {
   module.def("lista", &lista, py::arg("signals"), py::arg("analysis"), py::arg("thresholds"),
-             py::arg("synthesis"), py::arg("index"), py::arg("steps"), py::arg("values"));
+             py::arg("synthesis"), py::arg("index"), py::arg("steps"), py::arg("values"),
+             py::arg("place") = py::none());
 }
 
 }  // namespace srdfast

@@ -14,8 +14,10 @@ void require_patch_shape(const TensorArg& patches_arg, const View<Image, 4>& ima
   require_extent(patches_arg, 2, grid.features(), "channels * patch * patch");
 }
 
-void extract_patches(const py::object& images, int patch, int stride, const py::object& patches) {
-  const TensorArg images_arg("images", images), patches_arg("patches", patches);
+void extract_patches(const py::object& images, int patch, int stride, const py::object& patches,
+                     const py::object& place) {
+  const Call call(place);
+  const TensorArg images_arg(call, "images", images), patches_arg(call, "patches", patches);
   dispatch_float(images_arg, [&](auto zero) {
     using T = decltype(zero);
     ExtractProblem<T> problem;
@@ -25,13 +27,14 @@ void extract_patches(const py::object& images, int patch, int stride, const py::
     problem.stride = stride;
     require_patches_fit(problem.images, patch, stride);
     require_patch_shape(patches_arg, problem.images, patch, stride);
-    const py::gil_scoped_release release;
-    run_kernel(problem);
+    call.run(problem);
   });
 }
 
-void average_patches(const py::object& patches, int patch, int stride, const py::object& images) {
-  const TensorArg patches_arg("patches", patches), images_arg("images", images);
+void average_patches(const py::object& patches, int patch, int stride, const py::object& images,
+                     const py::object& place) {
+  const Call call(place);
+  const TensorArg patches_arg(call, "patches", patches), images_arg(call, "images", images);
   dispatch_float(patches_arg, [&](auto zero) {
     using T = decltype(zero);
     AverageProblem<T> problem;
@@ -41,8 +44,7 @@ void average_patches(const py::object& patches, int patch, int stride, const py:
     problem.stride = stride;
     require_patches_fit(problem.images, patch, stride);
     require_patch_shape(patches_arg, problem.images, patch, stride);
-    const py::gil_scoped_release release;
-    run_kernel(problem);
+    call.run(problem);
   });
 }
 
@@ -50,9 +52,9 @@ void average_patches(const py::object& patches, int patch, int stride, const py:
 
 void bind_patches(py::module_& module) {
   module.def("extract_patches", &extract_patches, py::arg("images"), py::arg("patch"), py::arg("stride"),
-             py::arg("patches"));
+             py::arg("patches"), py::arg("place") = py::none());
   module.def("average_patches", &average_patches, py::arg("patches"), py::arg("patch"), py::arg("stride"),
-             py::arg("images"));
+             py::arg("images"), py::arg("place") = py::none());
 }
 
 }  // namespace srdfast

@@ -13,10 +13,11 @@ using ElementOf = std::remove_const_t<std::remove_pointer_t<decltype(std::declva
 // The arguments that do not depend on the coder.
 struct PurifyArgs {
   PurifyArgs(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
-             int stride, const py::object& purified)
-      : images("images", images),
-        purified("purified", purified),
-        dictionary("dictionary", dictionary),
+             int stride, const py::object& purified, const py::object& place)
+      : call(place),
+        images(call, "images", images),
+        purified(call, "purified", purified),
+        dictionary(call, "dictionary", dictionary),
         index(index),
         patch(patch),
         stride(stride) {}
@@ -39,18 +40,18 @@ struct PurifyArgs {
       if (prepared != nullptr) problem.prepared = prepared->tables.get();
       problem.patch = patch;
       problem.stride = stride;
-      const IndexArg index_arg(index, image_view.extent(0), problem.dictionary.extent(0));
+      const IndexArg index_arg(call, index, image_view.extent(0), problem.dictionary.extent(0));
       problem.index = index_arg.view();
       problem.purified = purified.view<T, 4>("[batch, channels, height, width]");
       for (int axis = 0; axis < 4; ++axis)
         require_extent(purified, axis, image_view.extent(axis), "as images");
       require_finite(images, image_view);
       if (image_view.size() == 0) return;
-      const py::gil_scoped_release release;
-      run_kernel(problem);
+      call.run(problem);
     });
   }
 
+  Call call;
   TensorArg images, purified;
   DictionaryArg dictionary;
   py::object index;
@@ -59,37 +60,38 @@ struct PurifyArgs {
 
 void purify_omp(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                 int stride, int max_atoms, double tolerance, bool residual_selection,
-                const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified)
-      .run(false, [&](const auto& view, const auto*) {
-        using T = ElementOf<decltype(view)>;
-        return OmpCoding<T>{omp_settings<T>(max_atoms, tolerance, residual_selection)};
-      });
+                const py::object& purified, const py::object& place) {
+  const PurifyArgs args(images, dictionary, index, patch, stride, purified, place);
+  args.run(false, [&](const auto& view, const auto*) {
+    using T = ElementOf<decltype(view)>;
+    return OmpCoding<T>{omp_settings<T>(max_atoms, tolerance, residual_selection)};
+  });
 }
 
 void purify_lasso(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                   int stride, double penalty, double gap_tolerance, int max_sweeps,
-                  const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified)
-      .run(false, [&](const auto& view, const auto*) {
-        using T = ElementOf<decltype(view)>;
-        return LassoCoding<T>{lasso_settings<T>(penalty, gap_tolerance, max_sweeps)};
-      });
+                  const py::object& purified, const py::object& place) {
+  const PurifyArgs args(images, dictionary, index, patch, stride, purified, place);
+  args.run(false, [&](const auto& view, const auto*) {
+    using T = ElementOf<decltype(view)>;
+    return LassoCoding<T>{lasso_settings<T>(penalty, gap_tolerance, max_sweeps)};
+  });
 }
 
 void purify_lista(const py::object& images, const py::object& dictionary, const py::object& index, int patch,
                   int stride, const py::object& analysis, const py::object& thresholds, int steps,
-                  const py::object& purified) {
-  PurifyArgs(images, dictionary, index, patch, stride, purified)
-      .run(true, [&](const auto& view, const auto* prepared) {
-        using T = ElementOf<decltype(view)>;
-        require_steps(steps);
-        if (prepared != nullptr) return ListaCoding<T>{prepared->analysis, prepared->thresholds, steps};
-        const TensorArg analysis_arg("analysis", analysis), thresholds_arg("thresholds", thresholds);
-        const auto analysis_view = dictionary_view<T>(analysis_arg, view.extent(2));
-        require_same_shape(analysis_arg, view, "as dictionary");
-        return ListaCoding<T>{analysis_view, thresholds_view(thresholds_arg, view), steps};
-      });
+                  const py::object& purified, const py::object& place) {
+  const PurifyArgs args(images, dictionary, index, patch, stride, purified, place);
+  args.run(true, [&](const auto& view, const auto* prepared) {
+    using T = ElementOf<decltype(view)>;
+    require_steps(steps);
+    if (prepared != nullptr) return ListaCoding<T>{prepared->analysis, prepared->thresholds, steps};
+    const TensorArg analysis_arg(args.call, "analysis", analysis);
+    const TensorArg thresholds_arg(args.call, "thresholds", thresholds);
+    const auto analysis_view = dictionary_view<T>(analysis_arg, view.extent(2));
+    require_same_shape(analysis_arg, view, "as dictionary");
+    return ListaCoding<T>{analysis_view, thresholds_view(thresholds_arg, view), steps};
+  });
 }
 
 }  // namespace
@@ -97,13 +99,13 @@ void purify_lista(const py::object& images, const py::object& dictionary, const 
 void bind_purify(py::module_& module) {
   module.def("purify_omp", &purify_omp, py::arg("images"), py::arg("dictionary"), py::arg("index"),
              py::arg("patch"), py::arg("stride"), py::arg("max_atoms"), py::arg("tolerance"),
-             py::arg("residual_selection"), py::arg("purified"));
+             py::arg("residual_selection"), py::arg("purified"), py::arg("place") = py::none());
   module.def("purify_lasso", &purify_lasso, py::arg("images"), py::arg("dictionary"), py::arg("index"),
              py::arg("patch"), py::arg("stride"), py::arg("penalty"), py::arg("gap_tolerance"),
-             py::arg("max_sweeps"), py::arg("purified"));
+             py::arg("max_sweeps"), py::arg("purified"), py::arg("place") = py::none());
   module.def("purify_lista", &purify_lista, py::arg("images"), py::arg("dictionary"), py::arg("index"),
              py::arg("patch"), py::arg("stride"), py::arg("analysis"), py::arg("thresholds"),
-             py::arg("steps"), py::arg("purified"));
+             py::arg("steps"), py::arg("purified"), py::arg("place") = py::none());
 }
 
 }  // namespace srdfast

@@ -12,8 +12,10 @@ View<T, 3> planes(const View<T, 4>& images) {
   return {images.data, {images.extent(0) * images.extent(1), images.extent(2), images.extent(3)}};
 }
 
-void split(const py::object& images, double strength, const py::object& low, const py::object& high) {
-  const TensorArg images_arg("images", images), low_arg("low", low), high_arg("high", high);
+void split(const py::object& images, double strength, const py::object& low, const py::object& high,
+           const py::object& place) {
+  const Call call(place);
+  const TensorArg images_arg(call, "images", images), low_arg(call, "low", low), high_arg(call, "high", high);
   require_setting(strength >= 0 && strength <= 1e9, "strength", "a number from 0 to 1e9", strength);
   dispatch_float(images_arg, [&](auto zero) {
     using T = decltype(zero);
@@ -32,15 +34,15 @@ void split(const py::object& images, double strength, const py::object& low, con
     }
     require_finite(images_arg, in);
     if (problem.images.size() == 0) return;
-    const py::gil_scoped_release release;
-    run_kernel(problem);
+    call.run(problem);
   });
 }
 
 }  // namespace
 
 void bind_split(py::module_& module) {
-  module.def("split", &split, py::arg("images"), py::arg("strength"), py::arg("low"), py::arg("high"));
+  module.def("split", &split, py::arg("images"), py::arg("strength"), py::arg("low"), py::arg("high"),
+             py::arg("place") = py::none());
 }
 
 }  // namespace srdfast

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernels on a GPU beside torch on the same GPU; skipped where there is none.
+
+A timed call is `REPEATS` calls and one wait for the GPU. Dictionaries are prepared, as in a pipeline.
+"""
+
+import numpy as np
+import pytest
+import torch
+from bench_lasso import Fista, mean_objective
+from bench_lista import in_torch as lista_in_torch
+from bench_purify import describe
+from bench_purify import in_torch as purify_in_torch
+
+import srdfast
+from srdfast import LISTA, OMP
+from srdfast.microbench import lasso_work, lista_work, omp_work, purify_work
+
+REPEATS = 10
+IMAGES = [  # images, channels, height, width, stride, coder
+    *((4096, 3, 32, 32, 2, coder) for coder in (LISTA(1), LISTA(3), OMP(4))),
+    *((16, 1, 1080, 1920, 4, coder) for coder in (LISTA(1), OMP(4))),
+    (4, 1, 2160, 3840, 4, LISTA(1)),
+]
+
+
+@pytest.fixture
+def gpu():
+    if not (torch.cuda.is_available() and srdfast.build_info()["cuda"]):
+        pytest.skip("no GPU that torch and this build of srdfast can use")
+    return torch.device("cuda")
+
+
+@pytest.fixture
+def timed_on_gpu(timed):
+    """`timed` for calls that return before the GPU has done them; `items` are those of one of them."""
+
+    def run(call, group, name, library, items, unit, work=None, repeats=REPEATS, notes=""):
+        def together():
+            for _ in range(repeats):
+                call()
+            torch.cuda.synchronize()
+
+        timed(together, group, name, library, items * repeats, unit, work=work, notes=notes, on_gpu=True)
+
+    return run
+
+
+@pytest.fixture
+def many(problem, sized, gpu):
+    """Signals of the photograph over and over, and the dictionary learned from them, on the GPU."""
+
+    def make(features, atoms):
+        signals, dictionary = problem(features, atoms)
+        repeated = np.tile(signals, (sized(64, 1), 1))
+        return torch.from_numpy(repeated).to(gpu), torch.from_numpy(dictionary).to(gpu)
+
+    return make
+
+
+@pytest.mark.parametrize("selection", ["correlation", "residual"])
+@pytest.mark.parametrize(("features", "max_atoms"), [(64, 4), (64, 8), (192, 4)])
+def bench_omp(timed_on_gpu, many, features, max_atoms, selection):
+    signals, dictionary = many(features, 256)
+    on_cpu = srdfast.omp(signals[:999].cpu(), dictionary.cpu(), max_atoms, selection=selection)
+    found = srdfast.omp(signals[:999], dictionary, max_atoms, selection=selection)
+    assert (found.indices.cpu() == on_cpu.indices).float().mean() > 0.999  # but for ties within rounding
+    prepared = srdfast.prepare(dictionary)
+    timed_on_gpu(
+        lambda: srdfast.omp(signals, prepared, max_atoms, selection=selection),
+        "gpu: omp", f"{features} features, 256 atoms, L={max_atoms}, {selection}", "srdfast", len(signals),
+        "signals", work=omp_work(features, 256, max_atoms, selection),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["srdfast", "torch FISTA"])
+def bench_lasso(timed_on_gpu, many, sized, library):
+    penalty = 0.1
+    signals, dictionary = many(64, 256)
+    codes = srdfast.lasso(signals[:2000], dictionary, penalty, 1e-6).values
+    target = mean_objective(*back(signals[:2000], dictionary, codes), penalty)
+    if library == "srdfast":
+        prepared = srdfast.prepare(dictionary)
+        call, notes = lambda: srdfast.lasso(signals, prepared, penalty, 1e-6), "gap 1e-6"
+    else:
+        fista, steps, excess = Fista(signals[:2000], dictionary, penalty), 0, np.inf
+        while steps < sized(2000, 100) and excess > 1e-6:
+            steps += 20
+            found = fista.run(20)
+            excess = mean_objective(*back(signals[:2000], dictionary, found), penalty) / target - 1
+        call, notes = lambda: Fista(signals, dictionary, penalty).run(steps), f"{steps} steps, +{excess:.1e}"
+    timed_on_gpu(
+        call, "gpu: lasso", f"64 features, 256 atoms, penalty {penalty}", library, len(signals), "signals",
+        work=lasso_work(64, 256), repeats=1, notes=notes,
+    )  # fmt: skip
+
+
+def back(*tensors):
+    return [tensor.cpu().numpy() for tensor in tensors]
+
+
+@pytest.mark.parametrize("library", ["srdfast", "torch"])
+@pytest.mark.parametrize("steps", [1, 3])
+def bench_lista(timed_on_gpu, learned, sized, gpu, steps, library):
+    signals = np.random.default_rng(0).standard_normal((sized(1 << 18, 64), 192), np.float32)
+    parts = [torch.from_numpy(array).to(gpu) for array in (signals, *learned(192, 256))]
+    signals, synthesis, analysis, thresholds = parts
+    calls = {
+        "srdfast": lambda: srdfast.lista(signals, analysis, thresholds, synthesis, steps).values,
+        "torch": lambda: lista_in_torch(signals, analysis, thresholds, synthesis, steps),
+    }
+    torch.testing.assert_close(calls[library](), calls["srdfast"](), atol=1e-4, rtol=0)
+    timed_on_gpu(
+        calls[library], "gpu: lista", f"192 features, 256 atoms, {steps} steps", library, len(signals),
+        "signals", work=lista_work(192, 256, steps),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "channels", "height", "width", "stride", "coder", "library"),
+    [(*case, "srdfast") for case in IMAGES]
+    + [(*case, "torch") for case in IMAGES if isinstance(case[-1], LISTA)],
+)
+def bench_purify(
+    timed_on_gpu, learned, crops, quick, gpu, count, channels, height, width, stride, coder, library
+):
+    if quick:
+        count, height, width = min(count, 4), min(height, 64), min(width, 96)
+    parts = [torch.from_numpy(array).to(gpu) for array in learned(64 * channels, 256)]
+    synthesis, analysis, thresholds = parts
+    images = srdfast.split(torch.from_numpy(crops(count, channels, height, width)).to(gpu))[1]
+    prepared = srdfast.prepare(*(parts if isinstance(coder, LISTA) else parts[:1]))
+    calls = {
+        "srdfast": lambda: srdfast.purify_patches(images, prepared, coder, stride=stride),
+        "torch": lambda: purify_in_torch(images, analysis, thresholds, synthesis, coder.steps, stride),
+    }
+    torch.testing.assert_close(calls[library](), calls["srdfast"](), atol=1e-4, rtol=0)
+    timed_on_gpu(
+        calls[library], "gpu: purify patches", describe(channels, height, width, stride, coder), library,
+        count, "images" if height < 100 else "frames", repeats=REPEATS if library == "srdfast" else 1,
+        work=purify_work((channels, height, width), 256, coder, stride=stride),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (32, 32)], ids=str)
+def bench_split(timed_on_gpu, crops, quick, gpu, size):
+    height, width = (64, 96) if quick else size
+    count = 4096 if height == 32 else 4
+    images = torch.from_numpy(crops(count, 3, height, width)).to(gpu)
+    out = torch.empty_like(images), torch.empty_like(images)
+    timed_on_gpu(
+        lambda: srdfast.split(images, out=out),
+        "gpu: split",
+        f"{width}x{height}x3",
+        "srdfast",
+        count,
+        "images",
+    )
+
+
+@pytest.mark.parametrize("encoder", ["float32", "bfloat16"])
+def bench_purifier(timed_on_gpu, crops, sized, gpu, encoder):
+    purifier = srdfast.Purifier.from_pretrained("cifar10").to(gpu)
+    images = torch.from_numpy(crops(sized(4096, 8), 3, 32, 32)).to(gpu)
+
+    def call():
+        with torch.autocast("cuda", torch.bfloat16, enabled=encoder == "bfloat16"):
+            return purifier(images)
+
+    call()
+    timed_on_gpu(
+        call, "gpu: purifier", f"the shipped one, encoder in {encoder}", "srdfast", len(images), "images"
+    )
+
+
+def bench_launch(timed_on_gpu, many, sized):
+    """What Python and the driver take for a call of one signal."""
+    signals, dictionary = many(64, 256)
+    one, prepared = signals[:1].clone(), srdfast.prepare(dictionary)
+    timed_on_gpu(
+        lambda: srdfast.omp(one, prepared, 4), "gpu: launch", "omp of one signal", "srdfast", 1, "calls",
+        repeats=sized(1000, 2),
+    )  # fmt: skip
