@@ -187,6 +187,9 @@ def test_wrong_arguments_are_named(rng):
         spoilt[2, 5] = bad
         with pytest.raises(ValueError, match=r"latents: expected finite values.*entry 2"):
             srdfast.assign(spoilt, tables)
+    zeroed = srdfast.assign(spoilt, tables, nonfinite="zero")
+    spoilt[2, 5] = 0
+    np.testing.assert_array_equal(zeroed.log_likelihood, srdfast.assign(spoilt, tables).log_likelihood)
     with pytest.raises(ValueError, match=r"latents.*\[batch, latent\]"):
         srdfast.assign(latents[0], tables)
     with pytest.raises(ValueError, match=r"centre: expected 31"):

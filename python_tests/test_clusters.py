@@ -7,7 +7,7 @@ import pytest
 from srdfast.clusters import Gaussians, choose_clusters, fit_gaussians
 from srdfast.nearest import NearestCluster
 
-ENGINES = ["product", "faiss"]
+ENGINES = ["assign", "product", "faiss"]
 
 
 def blobs(rng, centres, each=120, latent=24, spread=0.3):

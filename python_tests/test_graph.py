@@ -112,9 +112,22 @@ def test_a_classifier_behind_it_is_in_the_graph(images):
         torch.testing.assert_close(exported(model, images).module()(images), model(images))
 
 
+def test_sizes_stay_free_where_asked(images):
+    large = torch.nn.functional.interpolate(images, (20, 17))
+    sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    with torch.no_grad():
+        defence = purifier(images)
+        program = torch.export.export(defence, (large,), dynamic_shapes={"images": sizes}).module()
+        assert torch.equal(program(images[:2]), defence(images[:2]))
+        resizing = purifier(images, image_size=12)
+        assert torch.equal(exported(resizing, large).module()(large[:4]), resizing(large[:4]))
+
+
 def test_wrong_images_are_refused_while_the_graph_is_made(images):
     with pytest.raises(ValueError, match=r"images: expected \[batch, 3, height, width\]"):
         torch.export.export(purifier(images), (images[:, :2],))
+    with pytest.raises(ValueError, match="latents: expected finite"), torch.no_grad():
+        compiled(purifier(images))(images * torch.nan)
     with pytest.raises(TypeError, match="images: expected floating"):
         torch.export.export(purifier(images), (images.long(),))
 

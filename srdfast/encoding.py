@@ -105,7 +105,7 @@ class Encoding:
         return self.screening and len(seen) > 0
 
     def _seen(self, encoder: ResNet, images: Tensor) -> Tensor:
-        return seen_by(encoder, images.detach(), self._image_size)
+        return seen_by(encoder, images.detach(), self._image_size if len(images) else None)
 
     def _folded(self, encoder: ResNet) -> ResNet:
         return self._fine.of("", tensors_of(encoder), lambda: for_inference(encoder))
@@ -122,7 +122,7 @@ class Encoding:
 def seen_by(encoder: ResNet, images: Tensor, size: int | None) -> Tensor:
     """The images as the encoder wants them: its dtype, `size` pixels a side, the channels last."""
     seen = images.to(next(encoder.parameters()).dtype)
-    if size is not None and tuple(seen.shape[2:]) != (size, size) and len(seen):
+    if size is not None and tuple(seen.shape[2:]) != (size, size):
         seen = functional.interpolate(seen, (size, size), mode="bilinear", antialias=True)
     return seen.contiguous(memory_format=torch.channels_last)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from .arrays import Array, is_contiguous, is_torch, kind_of, to_numpy
+from .arrays import Array, Nonfinite, is_contiguous, is_torch, kind_of, to_numpy
 from .arrays import prepare as prepare_array
 
 
@@ -90,7 +90,7 @@ def gaussian_tables(means: Array, variances: Array, log_priors: Array) -> Gaussi
     )
 
 
-def assign(latents: Array, tables: GaussianTables) -> Assignment:
+def assign(latents: Array, tables: GaussianTables, nonfinite: Nonfinite = "raise") -> Assignment:
     """The most likely cluster of each latent: argmax over clusters of log prior + log density.
 
     The bits of an answer depend on nothing but the latent and the tables. In float32 the index is that of
@@ -99,6 +99,8 @@ def assign(latents: Array, tables: GaussianTables) -> Assignment:
     Args:
         latents: [batch, latent]; half precision is computed in float32.
         tables: the clusters, of the kind of `latents` (`tables.like(latents)`).
+        nonfinite: "raise" refuses NaN and infinity in `latents`, "zero" takes them for 0. None is "raise" on
+            the CPU, and does not look at `latents` on a GPU, for which the call would wait.
 
     Returns:
         Index, log-likelihood and margin; the last two in the dtype computed in.
@@ -108,9 +110,9 @@ def assign(latents: Array, tables: GaussianTables) -> Assignment:
         DeviceError: an array lives where no kernel was built for.
     """
     kind = kind_of("latents", latents)
-    latents = prepare_array("latents", latents, kind)
+    latents = prepare_array("latents", latents, kind, nonfinite)
     parts = [
-        part if _alike(part, latents) else prepare_array(name, part, kind)
+        part if _alike(part, latents) else prepare_array(name, part, kind, None)
         for name, part in zip(("centre", "scales", "shifts", "offsets"), tables.parts(), strict=True)
     ]
     batch = latents.shape[0] if latents.ndim else 0

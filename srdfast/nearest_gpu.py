@@ -50,7 +50,7 @@ class NearestOnGpu:
     def __call__(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The most likely cluster of latents [n, latent], int64 [n], and its log-likelihood, float32 [n]."""
         if self.engine == "assign":
-            found = assign(latents.float(), self._tables)
+            found = assign(latents.float(), self._tables, nonfinite=None)
             return found.index.long(), found.log_likelihood
         candidates = self._search(latents)  # [n, candidates]
         away = latents.double()[:, None] - self._means[candidates]

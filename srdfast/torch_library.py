@@ -3,7 +3,8 @@
 
 Importing srdfast and torch, in any order, registers them. One Python function serves CPU and CUDA alike; a
 second one tells the shapes of the results; the gradients are in `torch_gradients`. Under autocast they
-compute in float32: sums of squares and duality gaps have no use for less.
+compute in float32: sums of squares and duality gaps have no use for less. NaN and infinity are errors on the
+CPU; on a GPU nobody looks for them, since the call would have to wait.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ def _omp(
     selection: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     tables = _prepared(dictionary)
-    codes = coding.omp(signals, tables, max_atoms, tolerance, selection, index)
+    codes = coding.omp(signals, tables, max_atoms, tolerance, selection, index, nonfinite=None)
     return codes.values, codes.indices, codes.counts
 
 
@@ -73,7 +74,9 @@ def _lasso(
     gap_tolerance: float,
     max_sweeps: int,
 ) -> tuple[Tensor, Tensor]:
-    codes = coding.lasso(signals, _prepared(dictionary), penalty, gap_tolerance, max_sweeps, index)
+    codes = coding.lasso(
+        signals, _prepared(dictionary), penalty, gap_tolerance, max_sweeps, index, nonfinite=None
+    )
     return codes.values, codes.gap
 
 
@@ -89,7 +92,7 @@ def _lista(
     index: Tensor | None,
     steps: int,
 ) -> Tensor:
-    return coding.lista(signals, analysis, thresholds, synthesis, steps, index).values
+    return coding.lista(signals, analysis, thresholds, synthesis, steps, index, nonfinite=None).values
 
 
 def _codes_shape(signals: Tensor, dictionary: Tensor, *_: Any) -> Tensor:
@@ -97,7 +100,7 @@ def _codes_shape(signals: Tensor, dictionary: Tensor, *_: Any) -> Tensor:
 
 
 def _split(images: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    return coding.split(images, strength)
+    return coding.split(images, strength, nonfinite=None)
 
 
 def _split_shapes(images: Tensor, strength: float) -> tuple[Tensor, Tensor]:
@@ -173,7 +176,9 @@ def _purify(
     analysis: Tensor | None = None,
     thresholds: Tensor | None = None,
 ) -> Tensor:
-    return coding.purify_patches(images, tables, coder, analysis, thresholds, index, patch, stride)
+    return coding.purify_patches(
+        images, tables, coder, analysis, thresholds, index, patch, stride, nonfinite=None
+    )
 
 
 def _image_shape(images: Tensor, *_: Any) -> Tensor:
@@ -184,7 +189,7 @@ def _assign(
     latents: Tensor, centre: Tensor, scales: Tensor, shifts: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     tables = likelihood.GaussianTables(centre, scales, shifts, offsets)
-    found = likelihood.assign(latents, tables)
+    found = likelihood.assign(latents, tables, nonfinite=None)
     return found.log_likelihood, found.margin, found.index
 
 

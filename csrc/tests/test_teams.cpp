@@ -39,7 +39,10 @@ struct Case {
     for (int a = 0; a < atoms; ++a) {
       float* atom = dictionary.data() + a * features;
       float energy = 0;
-      for (int f = 0; f < features; ++f) energy += (atom[f] = normal(source)) * atom[f];
+      for (int f = 0; f < features; ++f) {
+        atom[f] = normal(source);
+        energy += atom[f] * atom[f];
+      }
       for (int f = 0; f < features; ++f) atom[f] /= std::sqrt(energy);
     }
     if (atoms > 3) {  // a duplicate: ties go to the lower index
