@@ -22,7 +22,7 @@ def test_there_and_back_costs_only_fine_colour_and_rounding():
     images = pictures()
     found = through_frames(None)(images)
     assert found.shape == images.shape
-    assert (found - through_planes(images, lambda planes: planes)).abs().max() < 2 / 219
+    assert (found - through_planes(images, lambda planes, n: planes)).abs().max() < 2 / 219
 
 
 def test_planes_are_those_of_4_2_0():

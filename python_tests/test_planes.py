@@ -63,33 +63,33 @@ def test_levels_are_those_of_the_standards(bit_depth, full_range, chroma, levels
 
 def test_grey_images_pass_through_planes_unchanged():
     grey = pictures()[:, :1].repeat(1, 3, 1, 1)
-    torch.testing.assert_close(through_planes(grey, lambda planes: planes), grey)
+    torch.testing.assert_close(through_planes(grey, lambda planes, n: planes), grey)
 
 
 def test_only_fine_colour_is_lost_in_planes():
     images = pictures()
-    passed = through_planes(images, lambda planes: planes)
+    passed = through_planes(images, lambda planes, n: planes)
     torch.testing.assert_close(luma_of(passed), luma_of(images))
     flat = images.mean((2, 3), keepdim=True).expand_as(images).contiguous()
-    torch.testing.assert_close(through_planes(flat, lambda planes: planes), flat)
+    torch.testing.assert_close(through_planes(flat, lambda planes, n: planes), flat)
 
 
 def test_planes_are_purified_each_with_its_image():
     shapes = []
 
-    def note(planes):
-        shapes.append(tuple(planes.shape))
+    def note(planes, n):
+        shapes.append((n, *planes.shape))
         return planes + torch.arange(len(planes))[:, None, None, None] % 2 * 0.1  # the second image alone
 
     images = pictures()
     apart = (through_planes(images, note) - images).abs().amax((1, 2, 3))
-    assert sorted(shapes) == [(2, 1, 38, 45), (4, 1, 19, 23)]
+    assert sorted(shapes) == [(1, 2, 1, 38, 45), (2, 4, 1, 19, 23)]
     assert apart[1] > apart[0] + 0.05
 
 
 def test_the_gradient_through_planes_is_that_of_differences():
     images = pictures(1, 6, 7).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: through_planes(x, torch.sin), (images,))
+    assert torch.autograd.gradcheck(lambda x: through_planes(x, lambda planes, n: planes.sin()), (images,))
 
 
 def test_a_one_channel_purifier_takes_rgb():

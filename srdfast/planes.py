@@ -73,13 +73,13 @@ def luma_of(images: Any, matrix: str = "bt709") -> Any:
     return sum(weight * images[:, at : at + 1] for at, weight in enumerate(luma_weights(matrix)))
 
 
-def through_planes(images: Tensor, purify: Callable[[Tensor], Tensor]) -> Tensor:
+def through_planes(images: Tensor, purify: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Purifies images as 4:2:0 video has them: luma at full resolution, chroma at half of it (BT.709).
 
     Args:
         images: float [batch, 3, height, width], RGB in [0, 1].
-        purify: from planes [n * batch, 1, h, w] in [0, 1] to planes of the same shape; called for the luma
-            (n = 1) and for the chroma, whose 0 is at 0.5 (n = 2: all of Cb, then all of Cr).
+        purify: from planes [n * batch, 1, h, w] in [0, 1] and n to planes of the same shape; called for the
+            luma (n = 1) and for the chroma, whose 0 is at 0.5 (n = 2: all of Cb, then all of Cr).
 
     Returns:
         Float [batch, 3, height, width] in [0, 1]; differentiable where `purify` is.
@@ -89,6 +89,7 @@ def through_planes(images: Tensor, purify: Callable[[Tensor], Tensor]) -> Tensor
 
     luma, *chroma = from_rgb(*images.split(1, 1))
     halves = functional.avg_pool2d(torch.cat(chroma) + 0.5, 2, ceil_mode=True)
-    purified = functional.interpolate(purify(halves) - 0.5, scale_factor=2, mode="bilinear")
-    blue_chroma, red_chroma = purified[:, :, : images.shape[2], : images.shape[3]].chunk(2)
-    return torch.cat(to_rgb(purify(luma.contiguous()), blue_chroma, red_chroma), 1).clamp(0, 1)
+    purified = functional.interpolate(purify(halves, 2) - 0.5, scale_factor=2, mode="bilinear")
+    cropped = purified[:, :, : images.shape[2], : images.shape[3]]
+    blue_chroma, red_chroma = cropped.unflatten(0, (2, images.shape[0])).unbind(0)
+    return torch.cat(to_rgb(purify(luma.contiguous(), 1), blue_chroma, red_chroma), 1).clamp(0, 1)

@@ -268,10 +268,7 @@ class Purifier(nn.Module):
     def _rebuild(self, batch: Tensor, index: Tensor) -> Tensor:
         """Low + rebuilt high band, clipped, with the gradient that `grad_mode` asks for."""
         if batch.shape[1] != self.bank.channels:
-            count = len(batch)
-            return through_planes(
-                batch, lambda some: self._rebuild(some, index.repeat(len(some) // max(1, count)))
-            )
+            return through_planes(batch, lambda planes, n: self._rebuild(planes, index.repeat(n)))
         differentiable = torch.is_grad_enabled() and batch.requires_grad
         if differentiable and self.grad_mode == "exact":
             low, high = torch_ops.split(batch, self.bank.split_strength)

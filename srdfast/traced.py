@@ -65,11 +65,9 @@ def _choose(purifier: "Purifier", batch: Tensor) -> Tensor:
 
 def _rebuilt(purifier: "Purifier", batch: Tensor, index: Tensor) -> Tensor:
     """Low + rebuilt high band, clipped."""
-    bank, count = purifier.bank, batch.shape[0]
+    bank = purifier.bank
     if batch.shape[1] != bank.channels:
-        return through_planes(
-            batch, lambda some: _rebuilt(purifier, some, index.repeat(some.shape[0] // count))
-        )
+        return through_planes(batch, lambda planes, n: _rebuilt(purifier, planes, index.repeat(n)))
     low, high = torch_ops.split(batch, float(bank.split_strength))
     rebuilt = torch_ops.rebuild(high, *purifier.dictionaries(batch.dtype), index, bank.patch, bank.stride)
     return (low + rebuilt).clamp(0, 1)

@@ -69,8 +69,8 @@ class LearnedDictionaries(nn.Module):
         bank = self.bank
         if images.shape[1] != bank.channels:
 
-            def plane_by_plane(some: Tensor) -> Tensor:
-                return self(some, None if index is None else index.repeat(len(some) // max(1, len(images))))
+            def plane_by_plane(planes: Tensor, n: int) -> Tensor:
+                return self(planes, None if index is None else index.repeat(n))
 
             return through_planes(images, plane_by_plane)
         low, high = split(images, bank.split_strength)

@@ -35,7 +35,7 @@ void require_room(const char* name, std::int64_t first, std::int64_t side,
 }
 
 void cut_windows(const py::object& plane, const py::object& places, double scale, const py::object& windows) {
-  const Call call(py::none());  // frames lie in CPU memory
+  const Call call{py::none()};  // frames lie in CPU memory
   const TensorArg plane_arg(call, "plane", plane), places_arg(call, "places", places),
       windows_arg(call, "windows", windows);
   dispatch_codes(plane_arg, [&](auto zero) {
@@ -55,7 +55,7 @@ void cut_windows(const py::object& plane, const py::object& places, double scale
 
 void refresh_windows(const py::object& plane, const py::object& places, std::int32_t tolerance,
                      const py::object& references, const py::object& changed) {
-  const Call call(py::none());  // frames lie in CPU memory
+  const Call call{py::none()};  // frames lie in CPU memory
   const TensorArg plane_arg(call, "plane", plane), places_arg(call, "places", places),
       references_arg(call, "references", references), changed_arg(call, "changed", changed);
   dispatch_codes(plane_arg, [&](auto zero) {
@@ -76,7 +76,7 @@ void refresh_windows(const py::object& plane, const py::object& places, std::int
 }
 
 void cut_centres(const py::object& images, std::int64_t first, const py::object& centres) {
-  const Call call(py::none());  // frames lie in CPU memory
+  const Call call{py::none()};  // frames lie in CPU memory
   const TensorArg images_arg(call, "images", images), centres_arg(call, "centres", centres);
   CentresProblem problem;
   problem.images = images_arg.view<const float, 3>("[batch, height, width]");
@@ -92,7 +92,7 @@ void cut_centres(const py::object& images, std::int64_t first, const py::object&
 void join_blocks(const py::object& low, std::int64_t in_low, const py::object& rebuilt,
                  std::int64_t in_rebuilt, const py::object& places, std::int64_t side, double span,
                  double most, const py::object& plane) {
-  const Call call(py::none());  // frames lie in CPU memory
+  const Call call{py::none()};  // frames lie in CPU memory
   const TensorArg low_arg(call, "low", low), rebuilt_arg(call, "rebuilt", rebuilt),
       places_arg(call, "places", places), plane_arg(call, "plane", plane);
   dispatch_codes(plane_arg, [&](auto zero) {
