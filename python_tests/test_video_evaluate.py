@@ -95,4 +95,7 @@ def test_the_command_line_reports_everything(tmp_path, capsys):
     assert report["decisions"]["srdfast"]["clean"][1] == 10
     quality = clip_quality(FramePurifier(tmp_path / "model.safetensors"), tmp_path / "picture.png", 5)
     found = report["clips"]["picture.png"]
-    assert found["frames"] == 1 and found["psnr"] == quality["psnr"] and 0 < found["ssim"] < 1
+    assert set(found) == {"srdfast", "JPEG, quality 75", "JPEG, quality 50"}
+    assert found["JPEG, quality 75"]["psnr"] > found["JPEG, quality 50"]["psnr"]
+    mine = found["srdfast"]
+    assert mine["frames"] == 1 and mine["psnr"] == quality["srdfast"]["psnr"] and 0 < mine["ssim"] < 1

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ships inside the package: a purifier, the classifier it protects, and 500 CIFAR-10 test images.
+"""What ships inside the package: two purifiers, a classifier to protect, and 500 CIFAR-10 test images.
 
 ========================================  ==========================================================
 `cifar10.safetensors`                     the purifier (`srdfast.Purifier.from_pretrained("cifar10")`)
+`natural.safetensors`                     the purifier of video (`srdfast.video.FramePurifier("natural")`)
 `cifar10-classifier.safetensors`          the protected classifier (`srdfast.networks.load_network`)
 `cifar10-sample.webp`, `.json`            500 test images, 50 a class, as one lossless sheet; labels
 ========================================  ==========================================================

@@ -8,10 +8,12 @@ the maximum norm, rounded to 8 bits afterwards, as video carries them; every def
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ from .defence import planes_of, through_frames
 from .frames import FramePurifier
 from .quality import measure
 
-STEPS = 20
+STEPS, ADAPTIVE_STEPS = 10, 20  # of PGD, each a quarter of the largest change
+EPSILONS = (4 / 255, 8 / 255)
+JPEG_QUALITIES = (75, 50)
 PICTURES = {".png", ".webp", ".jpg", ".jpeg"}
 
 Counts = dict[str, dict[str, tuple[int, int]]]
@@ -42,8 +46,7 @@ def defences(
     """What is compared; None: the images go through unchanged."""
     rows: dict[str, Purify | None] = {
         "no defence": None,
-        "JPEG, quality 75": jpeg(75),
-        "JPEG, quality 50": jpeg(50),
+        **{f"JPEG, quality {quality}": jpeg(quality) for quality in JPEG_QUALITIES},
         "4:2:0 there and back": through_frames(None),
     }
     if one_dictionary is not None:
@@ -55,7 +58,7 @@ def decisions(
     classifier: nn.Module,
     dataset: Dataset,
     rows: Mapping[str, Purify | None],
-    epsilons: tuple[float, ...] = (4 / 255, 8 / 255),
+    epsilons: tuple[float, ...] = EPSILONS,
     batch: int = 50,
     seed: int = 0,
 ) -> Counts:
@@ -102,27 +105,42 @@ def adaptive_decisions(
             images, labels = dataset.tensors(start, min(start + 25, len(dataset)))
             model = PurifiedModel(purifier, classifier)
             found = pgd(
-                model, images, labels, epsilon=epsilon, step=epsilon / 4, steps=STEPS, seed=seed + start
+                model,
+                images,
+                labels,
+                epsilon=epsilon,
+                step=epsilon / 4,
+                steps=ADAPTIVE_STEPS,
+                seed=seed + start,
             )
             _count(counts, column, classifier, purify(_rounded(found)), labels)
     purifier.grad_mode = mode
     return counts
 
 
-def clip_quality(purifier: FramePurifier, path: Path, frames: int) -> dict[str, Any]:
-    """What purifying does to the first frames of a clean clip, or to a picture; and how clusters change."""
+def clip_quality(purifier: FramePurifier, path: Path, frames: int) -> dict[str, dict[str, Any]]:
+    """What purifying does to the luma of the first frames of a clean clip, or of a picture; beside JPEG.
+
+    Of srdfast also how often the cluster changed, and which share of the blocks was reused.
+    """
     clusters, reused = [], []
 
-    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        purifier.reset()
-        for planes, full_range in islice(_frames(path), frames):
-            yield planes[0], purifier.purify(planes, full_range=full_range)[0]
-            clusters.append(purifier.last.cluster)
-            reused.append(purifier.last.reused)
+    def by_srdfast(planes: tuple[np.ndarray, ...]) -> np.ndarray:
+        purified = purifier.purify(planes)[0]
+        clusters.append(purifier.last.cluster)
+        reused.append(purifier.last.reused)
+        return purified
 
-    quality = asdict(measure(pairs()))
-    changes = sum(a != b for a, b in pairwise(clusters))
-    return {**quality, "cluster_changes": changes, "reused": float(np.mean(reused))}
+    def quality(purify: Callable[[tuple[np.ndarray, ...]], np.ndarray]) -> dict[str, Any]:
+        return asdict(measure((planes[0], purify(planes)) for planes in islice(_frames(path), frames)))
+
+    purifier.reset()
+    found = {"srdfast": quality(by_srdfast)}
+    found["srdfast"]["cluster_changes"] = sum(a != b for a, b in pairwise(clusters))
+    found["srdfast"]["reused"] = float(np.mean(reused))
+    for strength in JPEG_QUALITIES:
+        found[f"JPEG, quality {strength}"] = quality(partial(_luma_through_jpeg, strength))
+    return found
 
 
 def table(counts: Counts) -> str:
@@ -167,10 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.adaptive:
         rows = balanced_rows(dataset.labels, options.adaptive)
         some = Dataset(dataset.images[rows], dataset.labels[rows], dataset.classes, dataset.name)
-        report["adaptive"] = {
-            f"{255 * epsilon:.0f}/255": adaptive_decisions(purifier, frames, classifier, some, epsilon)
-            for epsilon in (4 / 255, 8 / 255)
-        }
+        report["adaptive"] = adaptive_decisions(purifier, frames, classifier, some, EPSILONS[-1])
     print(json.dumps(report, indent=2))
     return 0
 
@@ -196,14 +211,22 @@ def _count(
     counts[column] = right + int((classifier(images).argmax(1) == labels).sum()), total + len(labels)
 
 
-def _frames(path: Path) -> Iterator[tuple[tuple[np.ndarray, ...], bool]]:
-    """Planes of a video's frames, or of a picture as one frame, and whether their range is full."""
+def _luma_through_jpeg(quality: int, planes: tuple[np.ndarray, ...]) -> np.ndarray:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(planes[0]).save(file, format="JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def _frames(path: Path) -> Iterator[tuple[np.ndarray, ...]]:
+    """Planes of a video's frames, or of a picture as one frame, in limited range."""
     if path.suffix.lower() in PICTURES:
         from PIL import Image
 
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"), np.float32).transpose(2, 0, 1) / 255
-        yield planes_of(torch.from_numpy(pixels)), False
+        yield planes_of(torch.from_numpy(pixels))
         return
     import av
 
@@ -212,7 +235,7 @@ def _frames(path: Path) -> Iterator[tuple[tuple[np.ndarray, ...], bool]]:
             codes = frame.to_ndarray(format="yuv420p").reshape(-1)  # sides are even
             height, width, luma = frame.height, frame.width, frame.height * frame.width
             chroma = codes[luma:].reshape(2, height // 2, width // 2)
-            yield (codes[:luma].reshape(height, width), chroma[0], chroma[1]), False
+            yield codes[:luma].reshape(height, width), chroma[0], chroma[1]
 
 
 if __name__ == "__main__":
