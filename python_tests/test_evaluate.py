@@ -144,8 +144,11 @@ def test_what_makes_no_sense_is_refused(dataset):
     more = Dataset(dataset.images, dataset.labels, ("dark", "bright", "grey"), "greys")
     with pytest.raises(ValueError, match="expected 2 classes, as the network knows, got 3"):
         evaluate(Brightness(), [Row("a")], more)
-    with pytest.raises(ValueError, match="attacks: expected"):
-        Settings(attacks=("deepfool",))
+    for option in ("attacks", "adaptive"):
+        with pytest.raises(ValueError, match=f"{option}: expected names"):
+            Settings(**{option: ("shallowfool",)})
+    with pytest.raises(ValueError, match="queries: expected 1 or more, got 0"):
+        Settings(queries=0)
 
 
 @pytest.mark.parametrize(("correct", "images"), [(0, 1), (0, 50), (17, 50), (50, 50), (9_999, 10_000)])
@@ -175,7 +178,7 @@ def test_the_table_is_aligned_and_states_the_threat_models(report):
     assert all(len(line) == len(head) for line in body)
     groups = lines[rules[0] - 2]
     assert groups.index("gray-box") < groups.index("adaptive")
-    assert "knows the classifier and not the defence" in report.table().replace("\n  ", " ")
+    assert "knows a network and not the defence" in report.table().replace("\n  ", " ")
     assert "knows everything" in report.table()
 
 
@@ -190,7 +193,7 @@ def test_the_json_is_complete(report, tmp_path):
     assert settings["attacks"]["norm"] == "Linf" and settings["attacks"]["seed"] == 0
     assert settings["attacks"]["epsilon"] == 8 / 255 and settings["data"]["images"] == 20
     assert {"python", "torch", "numpy"} <= settings["versions"].keys()
-    assert found["threat_models"].keys() == {"gray-box", "adaptive", "worst"}
+    assert found["threat_models"].keys() == {"gray-box", "adaptive", "worst"} and found["checks"] == {}
 
 
 def test_the_markdown_has_a_line_a_row(report, tmp_path):
