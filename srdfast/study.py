@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole study of one purifier: every row, rival and threat model, in settings that are never mixed.
+
+- A: the protected classifier is not touched. First the one that the dictionaries were trained for, then,
+  where opponents may be trained, a second of another architecture that nothing was trained on.
+- B: the classifier is fine-tuned behind the purifier, beside a control: the same classifier fine-tuned on the
+  same attacked images without one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .data import Dataset
+from .defences import SRDFAST, Row, image_row, module_row, purifier_row, random_dictionary_row, standard_rows
+from .evaluate import Settings, evaluate, page
+from .files import atomic_write
+from .opponents.stl import learn_filters, stl
+from .opponents.strengths import Choice, choose_strengths
+from .opponents.training import Opponents
+from .purifier import Purifier
+from .report import Report
+from .training import split_rows
+
+UNTOUCHED = "A: the classifier untouched"
+SECOND = "A: a second classifier, unseen in training"
+TUNED = "B: the classifier fine-tuned"
+VALIDATION_SHARE, VALIDATION_IMAGES = 0.02, 300  # of the training images; of these, for the rivals' strengths
+
+
+@dataclass(frozen=True)
+class Study:
+    """Reports by setting, and how the rivals were chosen.
+
+    Attributes:
+        parts: the report of each setting, by its title.
+        strengths: for each rival the accuracies of each strength on validation images.
+    """
+
+    parts: dict[str, Report]
+    strengths: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """Aligned text, setting by setting."""
+        return "\n\n".join(f"{title}\n\n{part.table()}" for title, part in self.parts.items())
+
+    def markdown(self) -> str:
+        """A page: the tables of every setting, the checks, the strengths and the settings."""
+        lines = ["# Accuracy under attack", "", "95% Wilson intervals in brackets.", ""]
+        for title, part in self.parts.items():
+            lines += [f"## {title}", "", part.caption(), "", *part.markdown_body()]
+        if self.strengths:
+            lines += ["## Strengths of the rivals", "", "Clean / attacked on validation images:", ""]
+            for name, scores in self.strengths.items():
+                tried = "; ".join(f"{key}: {100 * a:.1f} / {100 * b:.1f}" for key, (a, b) in scores.items())
+                lines.append(f"- {name} (chosen). {tried}")
+            lines.append("")
+        settings = next(iter(self.parts.values())).settings
+        return "\n".join([*lines, "```json", json.dumps(settings, indent=2), "```", ""])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        parts = {title: part.as_dict() for title, part in self.parts.items()}
+        return {"parts": parts, "strengths": self.strengths}
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write `report.json` and `report.md`, each atomically."""
+        with atomic_write(Path(folder) / "report.json") as file:
+            file.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+        with atomic_write(Path(folder) / "report.md") as file:
+            file.write_text(self.markdown(), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is studied.
+
+    Attributes:
+        purifier: under test.
+        classifier: the protected network.
+        test: the images of the tables.
+        train: the training images, for strengths and opponents.
+        one_dictionary: a purifier with one dictionary for all images.
+        opponents: trained rivals; None: those rows and settings are left out.
+        stl_images: test images on which STL is measured, which takes seconds an image; 0: none.
+        device: where to compute.
+    """
+
+    purifier: Purifier
+    classifier: nn.Module
+    test: Dataset
+    train: Dataset
+    one_dictionary: Purifier | None = None
+    opponents: Opponents | None = None
+    stl_images: int = 0
+    device: str | torch.device = "cpu"
+
+
+def study(
+    subject: Subject,
+    settings: Settings,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Study:
+    """Measure everything, going on with what `out` holds.
+
+    Args:
+        subject: what is studied.
+        settings: the attacks.
+        out: folder of outcomes, reports and pictures; None: nothing is kept.
+        progress: bars on stderr; by default only on a terminal.
+    """
+    choices = _strengths(subject, settings)
+    parts = {}
+    for title, classifier, rows in _settings(subject, choices):
+        parts[title] = evaluate(
+            classifier, rows, subject.test, settings, device=subject.device, progress=progress, out=out
+        )
+    scores = {
+        choice.name: {f"{strength:g}": pair for strength, pair in choice.scores.items()} for choice in choices
+    }
+    found = Study(parts, scores)
+    if out is not None:
+        found.save(out)
+        row = purifier_row(SRDFAST, subject.purifier)
+        page(Path(out) / "pictures.png", subject.classifier, row, subject.test, settings, subject.device)
+    return found
+
+
+def _settings(subject: Subject, choices: list[Choice]) -> Iterator[tuple[str, nn.Module, list[Row]]]:
+    """Title, protected classifier and rows of every setting."""
+    yield UNTOUCHED, subject.classifier, _rows(subject, choices)
+    opponents = subject.opponents
+    if opponents is not None:
+        yield SECOND, opponents.second, _rows_of_the_second(subject, choices, opponents)
+        behind = purifier_row("fine-tuned behind srdfast", subject.purifier)
+        yield (
+            TUNED,
+            subject.classifier,
+            [
+                replace(behind, network=opponents.behind, gray_box=opponents.behind),
+                Row("fine-tuned, no purifier", network=opponents.control, gray_box=opponents.control),
+            ],
+        )
+
+
+def _rows(subject: Subject, choices: list[Choice]) -> list[Row]:
+    rivals = {choice.name: choice.rival for choice in choices}
+    rows = standard_rows(subject.purifier, _one_dictionary(subject), rivals)
+    rows.insert(-3, random_dictionary_row("random dictionary", subject.purifier))
+    if subject.opponents is not None:
+        rows.insert(-3, module_row("convolutional denoiser", subject.opponents.denoiser))
+    if subject.stl_images:
+        filters = learn_filters(subject.train.images)
+        rows.insert(-3, replace(image_row("STL (SPORCO)", stl(filters)), sample=subject.stl_images))
+    return rows
+
+
+def _rows_of_the_second(subject: Subject, choices: list[Choice], opponents: Opponents) -> list[Row]:
+    rows = [Row("no defence"), *(image_row(choice.name, choice.rival) for choice in choices)]
+    one = _one_dictionary(subject)
+    if one is not None:
+        rows.append(purifier_row("srdfast, one dictionary", one))
+    rows.append(module_row("convolutional denoiser", opponents.denoiser))
+    rows.append(purifier_row(SRDFAST, subject.purifier))
+    return rows
+
+
+def _one_dictionary(subject: Subject) -> Purifier | None:
+    if subject.one_dictionary is None and subject.opponents is not None:
+        return subject.opponents.one_dictionary
+    return subject.one_dictionary
+
+
+def _strengths(subject: Subject, settings: Settings) -> list[Choice]:
+    _, aside = split_rows(len(subject.train), VALIDATION_SHARE, settings.seed)
+    rows = aside[:VALIDATION_IMAGES]
+    images = torch.from_numpy(subject.train.images[rows]).to(subject.device).float() / 255
+    labels = torch.from_numpy(subject.train.labels[rows]).to(subject.device)
+    classifier = subject.classifier.to(subject.device).eval()
+    return choose_strengths(classifier, images, labels, settings.epsilon, settings.batch, settings.seed)
