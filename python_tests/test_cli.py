@@ -298,7 +298,7 @@ def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys, monk
     table = capsys.readouterr().out
     for word in ("no defence", "robust network alone", "random dictionary", "gray-box", "black box"):
         assert word in table
-    files = {"report.json", "report.md", "pictures.png", "outcomes.jsonl"}
+    files = {"report.json", "report.md", "pictures.png", "outcomes.jsonl", "strengths.json"}
     assert {file.name for file in (tmp_path / "report").iterdir()} == files
     kept = (tmp_path / "report" / "outcomes.jsonl").read_bytes()
     assert run(*arguments, "--json") == 0

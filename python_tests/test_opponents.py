@@ -165,8 +165,11 @@ def test_strengths_are_chosen_by_what_they_reach(monkeypatch):
         strengths, "CANDIDATES", {"add": (lambda value: lambda images: images + value, (0.0, 0.3, 0.1))}
     )
     images = torch.full((4, 3, 4, 4), 0.45)
-    (choice,) = strengths.choose_strengths(Dark(), images, torch.zeros(4, dtype=torch.long))
-    assert choice.name == "add 0.3" and choice.scores[0.0] == (0.0, 0.0) and choice.scores[0.3] == (1.0, 1.0)
+    scores = strengths.measure_strengths(Dark(), images, torch.zeros(4, dtype=torch.long))
+    assert scores == {"add": {0.0: (0.0, 0.0), 0.3: (1.0, 1.0), 0.1: (1.0, 1.0)}}
+    ((name, rival),) = strengths.best_rivals(scores).items()
+    assert name == "add 0.3"
+    torch.testing.assert_close(rival(images), images + 0.3)
 
 
 def test_the_study_keeps_its_settings_apart(purifier, classifier, train, tmp_path):
@@ -174,6 +177,9 @@ def test_the_study_keeps_its_settings_apart(purifier, classifier, train, tmp_pat
     settings = Settings(attacks=("fgsm",), adaptive=("bpda",), adaptive_images=2, adaptive_steps=1)
     subject = Subject(purifier, classifier, train, train, opponents=opponents)
     found = study(subject, settings, tmp_path / "out")
+    kept = (tmp_path / "out" / "strengths.json").read_bytes()
+    assert study(subject, settings, tmp_path / "out").as_dict() == found.as_dict()
+    assert (tmp_path / "out" / "strengths.json").read_bytes() == kept
     assert list(found.parts) == [UNTOUCHED, SECOND, TUNED]
     assert list(found.parts[TUNED].cells) == ["fine-tuned behind srdfast", "fine-tuned, no purifier"]
     rows = list(found.parts[UNTOUCHED].cells)

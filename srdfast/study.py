@@ -13,26 +13,40 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from .data import Dataset
-from .defences import SRDFAST, Row, image_row, module_row, purifier_row, random_dictionary_row, standard_rows
+from .defences import (
+    SRDFAST,
+    Row,
+    fingerprint,
+    image_row,
+    module_row,
+    purifier_row,
+    random_dictionary_row,
+    standard_rows,
+)
 from .evaluate import Settings, evaluate, page
-from .files import atomic_write
+from .evaluation.outcomes import key_of
+from .files import atomic_write, load_tensors, save_tensors
 from .opponents.stl import learn_filters, stl
-from .opponents.strengths import Choice, choose_strengths
+from .opponents.strengths import CANDIDATES, Scores, best_rivals, measure_strengths
 from .opponents.training import Opponents
 from .purifier import Purifier
 from .report import Report
+from .rivals import Purify
 from .training import split_rows
 
 UNTOUCHED = "A: the classifier untouched"
 SECOND = "A: a second classifier, unseen in training"
 TUNED = "B: the classifier fine-tuned"
+Folder = str | os.PathLike[str] | None
 VALIDATION_SHARE, VALIDATION_IMAGES = 0.02, 300  # of the training images; of these, for the rivals' strengths
 
 
@@ -46,7 +60,7 @@ class Study:
     """
 
     parts: dict[str, Report]
-    strengths: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    strengths: Scores = field(default_factory=dict)
 
     def table(self) -> str:
         """Aligned text, setting by setting."""
@@ -60,8 +74,8 @@ class Study:
         if self.strengths:
             lines += ["## Strengths of the rivals", "", "Clean / attacked on validation images:", ""]
             for name, scores in self.strengths.items():
-                tried = "; ".join(f"{key}: {100 * a:.1f} / {100 * b:.1f}" for key, (a, b) in scores.items())
-                lines.append(f"- {name} (chosen). {tried}")
+                tried = (f"{key:g}: {100 * a:.1f} / {100 * b:.1f}" for key, (a, b) in scores.items())
+                lines.append(f"- {name} {'; '.join(tried)}")
             lines.append("")
         settings = next(iter(self.parts.values())).settings
         return "\n".join([*lines, "```json", json.dumps(settings, indent=2), "```", ""])
@@ -69,7 +83,11 @@ class Study:
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         parts = {title: part.as_dict() for title, part in self.parts.items()}
-        return {"parts": parts, "strengths": self.strengths}
+        strengths = {
+            name: {f"{key:g}": list(pair) for key, pair in scores.items()}
+            for name, scores in self.strengths.items()
+        }
+        return {"parts": parts, "strengths": strengths}
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `report.json` and `report.md`, each atomically."""
@@ -118,15 +136,12 @@ def study(
         out: folder of outcomes, reports and pictures; None: nothing is kept.
         progress: bars on stderr; by default only on a terminal.
     """
-    choices = _strengths(subject, settings)
+    scores = _strengths(subject, settings, out)
     parts = {}
-    for title, classifier, rows in _settings(subject, choices):
+    for title, classifier, rows in _settings(subject, best_rivals(scores), out):
         parts[title] = evaluate(
             classifier, rows, subject.test, settings, device=subject.device, progress=progress, out=out
         )
-    scores = {
-        choice.name: {f"{strength:g}": pair for strength, pair in choice.scores.items()} for choice in choices
-    }
     found = Study(parts, scores)
     if out is not None:
         found.save(out)
@@ -135,12 +150,14 @@ def study(
     return found
 
 
-def _settings(subject: Subject, choices: list[Choice]) -> Iterator[tuple[str, nn.Module, list[Row]]]:
+def _settings(
+    subject: Subject, rivals: dict[str, Purify], out: Folder
+) -> Iterator[tuple[str, nn.Module, list[Row]]]:
     """Title, protected classifier and rows of every setting."""
-    yield UNTOUCHED, subject.classifier, _rows(subject, choices)
+    yield UNTOUCHED, subject.classifier, _rows(subject, rivals, out)
     opponents = subject.opponents
     if opponents is not None:
-        yield SECOND, opponents.second, _rows_of_the_second(subject, choices, opponents)
+        yield SECOND, opponents.second, _rows_of_the_second(subject, rivals, opponents)
         behind = purifier_row("fine-tuned behind srdfast", subject.purifier)
         yield (
             TUNED,
@@ -152,20 +169,21 @@ def _settings(subject: Subject, choices: list[Choice]) -> Iterator[tuple[str, nn
         )
 
 
-def _rows(subject: Subject, choices: list[Choice]) -> list[Row]:
-    rivals = {choice.name: choice.rival for choice in choices}
+def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
     rows = standard_rows(subject.purifier, _one_dictionary(subject), rivals)
     rows.insert(-3, random_dictionary_row("random dictionary", subject.purifier))
     if subject.opponents is not None:
         rows.insert(-3, module_row("convolutional denoiser", subject.opponents.denoiser))
     if subject.stl_images:
-        filters = learn_filters(subject.train.images)
-        rows.insert(-3, replace(image_row("STL (SPORCO)", stl(filters)), sample=subject.stl_images))
+        filters = _filters(subject, out)
+        row = image_row("STL (SPORCO)", stl(filters))
+        mark = sha256(filters.tobytes()).hexdigest()
+        rows.insert(-3, replace(row, sample=subject.stl_images, identity=mark))
     return rows
 
 
-def _rows_of_the_second(subject: Subject, choices: list[Choice], opponents: Opponents) -> list[Row]:
-    rows = [Row("no defence"), *(image_row(choice.name, choice.rival) for choice in choices)]
+def _rows_of_the_second(subject: Subject, rivals: dict[str, Purify], opponents: Opponents) -> list[Row]:
+    rows = [Row("no defence"), *(image_row(name, rival) for name, rival in rivals.items())]
     one = _one_dictionary(subject)
     if one is not None:
         rows.append(purifier_row("srdfast, one dictionary", one))
@@ -180,10 +198,46 @@ def _one_dictionary(subject: Subject) -> Purifier | None:
     return subject.one_dictionary
 
 
-def _strengths(subject: Subject, settings: Settings) -> list[Choice]:
+def _strengths(subject: Subject, settings: Settings, out: Folder) -> Scores:
+    """What every strength of the rivals reaches; from `out` where it is known."""
+    classifier = subject.classifier.to(subject.device).eval()
+    tried = {name: list(strengths) for name, (_, strengths) in CANDIDATES.items()}
+    mark = key_of(
+        {
+            "classifier": fingerprint(classifier),
+            "data": subject.train.identity,
+            "tried": tried,
+            "epsilon": settings.epsilon,
+            "seed": settings.seed,
+        }
+    )
+    path = None if out is None else Path(out) / "strengths.json"
+    if path is not None and path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["mark"] == mark:
+            return {
+                name: {json.loads(key): (a, b) for key, (a, b) in scores.items()}
+                for name, scores in known["scores"].items()
+            }
     _, aside = split_rows(len(subject.train), VALIDATION_SHARE, settings.seed)
     rows = aside[:VALIDATION_IMAGES]
     images = torch.from_numpy(subject.train.images[rows]).to(subject.device).float() / 255
     labels = torch.from_numpy(subject.train.labels[rows]).to(subject.device)
-    classifier = subject.classifier.to(subject.device).eval()
-    return choose_strengths(classifier, images, labels, settings.epsilon, settings.batch, settings.seed)
+    scores = measure_strengths(classifier, images, labels, settings.epsilon, settings.batch, settings.seed)
+    if path is not None:
+        with atomic_write(path) as file:
+            file.write_text(json.dumps({"mark": mark, "scores": scores}, indent=2) + "\n", encoding="utf-8")
+    return scores
+
+
+def _filters(subject: Subject, out: Folder) -> np.ndarray:
+    """The filters of STL, learned from the training images; from `out` where they are known."""
+    path = None if out is None else Path(out) / "stl-filters.safetensors"
+    if path is not None and path.is_file():
+        tensors, about = load_tensors(path)
+        if about.get("data") == subject.train.identity:
+            return tensors["filters"]
+    filters = learn_filters(subject.train.images)
+    if path is not None:
+        save_tensors(path, {"filters": filters}, {"data": subject.train.identity})
+    return filters

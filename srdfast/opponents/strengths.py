@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,30 +18,19 @@ CANDIDATES: dict[str, tuple[Callable[..., Purify], tuple[float, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The strength of one rival, and what each candidate reached.
-
-    Attributes:
-        name: of the row, with the strength in it.
-        rival: images -> images.
-        scores: by strength: accuracy on clean and on attacked validation images, in [0, 1].
-    """
-
-    name: str
-    rival: Purify
-    scores: dict[float, tuple[float, float]]
+Scores = dict[str, dict[float, tuple[float, float]]]
+"""By rival and strength: accuracy on clean and on attacked validation images, in [0, 1]."""
 
 
-def choose_strengths(
+def measure_strengths(
     classifier: nn.Module,
     images: Tensor,
     labels: Tensor,
     epsilon: float = 8 / 255,
     batch: int = 100,
     seed: int = 0,
-) -> list[Choice]:
-    """For each rival the strength with the best mean of clean accuracy and accuracy under gray-box PGD.
+) -> Scores:
+    """What each strength of each rival reaches, clean and under gray-box PGD.
 
     Args:
         classifier: the protected network.
@@ -64,17 +52,25 @@ def choose_strengths(
         steps=20,
         seed=seed,
     )
-    chosen = []
-    for name, (make, strengths) in CANDIDATES.items():
-        scores = {
-            strength: (
-                _accuracy(classifier, make(strength)(images), labels, batch),
-                _accuracy(classifier, make(strength)(attacked), labels, batch),
-            )
+
+    def accuracy(rival: Purify, view: Tensor) -> float:
+        return _accuracy(classifier, rival(view), labels, batch)
+
+    return {
+        name: {
+            strength: (accuracy(make(strength), images), accuracy(make(strength), attacked))
             for strength in strengths
         }
-        best = max(strengths, key=lambda strength: sum(scores[strength]))
-        chosen.append(Choice(f"{name} {best:g}", make(best), scores))
+        for name, (make, strengths) in CANDIDATES.items()
+    }
+
+
+def best_rivals(scores: Scores) -> dict[str, Purify]:
+    """Each rival at the strength with the best mean of clean and attacked accuracy, the first of equals."""
+    chosen = {}
+    for name, reached in scores.items():
+        best = max(reached, key=lambda strength: sum(reached[strength]))
+        chosen[f"{name} {best:g}"] = CANDIDATES[name][0](best)
     return chosen
 
 
