@@ -140,6 +140,9 @@ def test_randomness_and_vanishing_gradients_are_noticed(greys):
     assert all(found(Row("plain")).values())
     noisy = Row("noisy", lambda images, labels: images + 0.1 * torch.rand_like(images))
     assert not found(noisy)["deterministic"]
+    soft = nn.Sequential(Brightness(), nn.Softmax(1))
+    answers = {check.name: check.passed for check in check_gradients(Row("plain"), soft, *greys)}
+    assert not answers["outputs that are probabilities"]
     flat = module_row("flat", nn.Threshold(2.0, 0.5))
     assert not found(flat)["images without gradient"]
 

@@ -205,7 +205,7 @@ def joint(case: Case) -> Tensor:
 
 
 def in_the_low_band(case: Case) -> Tensor:
-    """Exact PGD whose change lies in the low band, which a purifier of the high band passes on."""
+    """PGD whose change lies in the low band, which a purifier of the high band passes on."""
     settings = case.settings
     return attacks.pgd_low_band(
         case.pipeline(),
@@ -263,7 +263,9 @@ ADAPTIVE: dict[str, Adaptive] = {
     ),
     "selector": Adaptive("selector", "PGD on the choice of dictionary alone", selector, _chooses),
     "joint": Adaptive("joint", "exact PGD on classifier and choice together", joint, _chooses),
-    "low_band": Adaptive("low band", "exact PGD whose change lies in the low band", in_the_low_band),
+    "low_band": Adaptive(
+        "low band", "PGD, best gradient there is, whose change lies in the low band", in_the_low_band
+    ),
     "square": Adaptive("Square", "random search", square, group="black box"),
     "unbounded": Adaptive(
         "unbounded", "a sanity check: PGD with no bound must reach 0", unbounded, counts=False

@@ -65,7 +65,15 @@ def check_gradients(row: Row, classifier: nn.Module, images: Tensor, labels: Ten
     return [
         Check("deterministic", difference < LARGEST_DIFFERENCE, difference, f"below {LARGEST_DIFFERENCE:g}"),
         Check("images without gradient", absent == 0, absent, "0"),
+        Check(
+            "outputs that are probabilities", not _are_probabilities(logits), float(logits.min()), "logits"
+        ),
     ]
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    sums = outputs.sum(-1)
+    return bool((outputs >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
 
 
 def check_outcomes(right: Mapping[str, np.ndarray]) -> list[Check]:
