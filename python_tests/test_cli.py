@@ -290,7 +290,7 @@ def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys, monk
     brief = dict.fromkeys(
         ("steps", "long_steps", "adaptive_steps", "auto_steps", "carlini_steps", "queries"), 2
     )
-    brief["attacks"] = ("fgsm", "auto_attack", "pgd_l2", "contrast")
+    brief["attacks"], brief["adaptive"] = ("fgsm", "pgd_l2", "contrast"), ("bpda", "exact", "joint", "square")
     monkeypatch.setitem(PRESETS, "quick", (100, dataclasses.replace(QUICK, **brief)))
     arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 16, "--images", 4)
     arguments += ("--adaptive", 2, "--out", tmp_path / "report")
