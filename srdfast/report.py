@@ -37,7 +37,7 @@ MEANINGS = {
 }
 WORST = "right under every attack within the budgets, image by image; a stronger attack can only lower it."
 USUAL = ("bpda", "exact")  # told in the meaning of their group
-PACKAGES = ("srdfast", "numpy", "torch", "scipy", "scikit-image", "pillow", "faiss-cpu")
+PACKAGES = ("srdfast", "numpy", "torch", "scipy", "scikit-image", "pillow", "faiss-cpu", "sporco")
 
 
 def wilson(correct: int, images: int) -> tuple[float, float]:

@@ -7,5 +7,6 @@
 | `adaptive.py` | columns of attackers who know the whole defence |
 | `checks.py` | signs that an attack was weaker than it looks |
 | `settings.py`, `presets.py` | budgets, steps and samples |
+| `columns.py` | every column in its order, as the tables show it |
 | `measuring.py`, `batches.py`, `outcomes.py` | the run, resumable outcome by outcome |
 """
