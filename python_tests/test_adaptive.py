@@ -191,9 +191,11 @@ def test_an_interruption_loses_no_more_than_a_line(dataset, tmp_path):
 
 def test_slow_rows_are_measured_on_a_sample(dataset):
     rows = [Row("plain"), Row("slow", lambda x, y: x, sample=3)]
-    cells = evaluate(Brightness(), rows, dataset, Settings(adaptive_images=4, batch=2)).cells
+    settings = Settings(adaptive=("bpda", "low_band"), adaptive_images=4, batch=2)
+    cells = evaluate(Brightness(), rows, dataset, settings).cells
     assert {cell.images for cell in cells["plain"].values()} == {4}
     assert {cell.images for cell in cells["slow"].values()} == {3}
+    assert "low_band" in cells["plain"] and "low_band" not in cells["slow"] and "bpda" in cells["slow"]
 
 
 def test_gray_box_images_are_made_on_the_network_that_the_attacker_knows(dataset):

@@ -37,7 +37,8 @@ class Row:
         exact: `defend` with its exact gradient, where it has one.
         purifier: the purifier whose choice of dictionary an adaptive attacker can aim at, if there is one.
         gray_box: the network that the gray-box attacker knows; None: the protected classifier.
-        sample: the row is so slow that only the first so many images of each column are measured.
+        sample: the row is so slow that only the first so many images of each column are measured, and BPDA
+            alone of the adaptive attacks.
         identity: tells rows of the same name but other parameters apart when results are resumed.
     """
 

@@ -23,6 +23,7 @@ from .settings import Settings
 
 CLEAN, WORST = "clean", "worst"
 CHECKED = 32  # images on which randomness and gradients are looked at
+FOR_SLOW_ROWS = "bpda"  # the one adaptive attack on rows that are measured on a sample
 NOT_MEASURED = ("attacks", "adaptive", "adaptive_images", "checks")  # settings that change no outcome
 
 
@@ -96,8 +97,12 @@ class Run:
         return list(groups.values())
 
     def _adaptive_columns(self) -> list[tuple[Row, str]]:
-        names = self.settings.adaptive
-        return [(row, name) for row in self.rows for name in names if ADAPTIVE[name].applies(row)]
+        return [
+            (row, name)
+            for row in self.rows
+            for name in self.settings.adaptive
+            if ADAPTIVE[name].applies(row) and (row.sample is None or name == FOR_SLOW_ROWS)
+        ]
 
     def _gray_box(self, column: str, source: nn.Module, rows: list[Row], batch: Batch) -> int:
         """One column for the rows that share a source; the images are made only if a row lacks them."""
