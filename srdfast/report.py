@@ -20,7 +20,7 @@ from .files import atomic_write
 
 INTERVAL = "95% interval, at most"
 WIDEST_TABLE = 9  # columns; what has more is cut into one table for each part of PARTS
-PARTS = (("", "gray-box"), ("", "gray-box L2"), ("", "corruption"), ("", "adaptive", "black box"))
+PARTS = (("gray-box", "gray-box L2"), ("corruption",), ("adaptive", "black box"))  # each after "clean"
 MEANINGS = {
     "gray-box": (
         "the attacker knows a network and not the defence. The images are made once, on the undefended "
@@ -107,8 +107,9 @@ class Report:
         """The columns of each table: one of them all, or where they are too many, one a threat model."""
         if len(self.columns) <= WIDEST_TABLE:
             return [self.columns]
-        cut = (tuple(c for c in self.columns if COLUMNS[c].group in groups) for groups in PARTS)
-        return [part for part in cut if {COLUMNS[column].group for column in part} - {""}]
+        cut = [tuple(c for c in self.columns if COLUMNS[c].group in groups) for groups in PARTS]
+        cut = [("clean", *part) for part in cut if part]
+        return [*cut[:-1], (*cut[-1], *(column for column in self.columns if column == "worst"))]
 
     def table(self) -> str:
         """Aligned text: percent correct; the widest interval of each column in the last line."""

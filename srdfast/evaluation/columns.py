@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .adaptive import ADAPTIVE
-from .gray_box import GRAY_BOX
+from .gray_box import CORRUPTION, GRAY_BOX
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,17 @@ class Column:
 
 COLUMNS: dict[str, Column] = {
     "clean": Column("clean"),
-    **{name: Column(column.heading, column.group) for name, column in GRAY_BOX.items()},
+    **{
+        name: Column(column.heading, column.group)
+        for name, column in GRAY_BOX.items()
+        if column.group != CORRUPTION
+    },
+    "worst_gray_box": Column("worst", "gray-box"),
+    **{
+        name: Column(column.heading, column.group)
+        for name, column in GRAY_BOX.items()
+        if column.group == CORRUPTION
+    },
     **{name: Column(column.heading, column.group, column.meaning) for name, column in ADAPTIVE.items()},
     "worst": Column("worst"),
 }

@@ -21,7 +21,7 @@ from .gray_box import CORRUPTION, GRAY_BOX
 from .outcomes import Outcomes, key_of
 from .settings import Settings
 
-CLEAN, WORST = "clean", "worst"
+CLEAN, WORST, WORST_GRAY_BOX = "clean", "worst", "worst_gray_box"
 CHECKED = 32  # images on which randomness and gradients are looked at
 FOR_SLOW_ROWS = "bpda"  # the one adaptive attack on rows that are measured on a sample
 NOT_MEASURED = ("attacks", "adaptive", "adaptive_images", "checks")  # settings that change no outcome
@@ -182,12 +182,19 @@ def _right(model: nn.Module, images: Tensor, labels: Tensor) -> np.ndarray:
 
 
 def _cells(columns: dict[str, _Found]) -> dict[str, Cell]:
-    """Count each column, and the images that are right in all that count (where all were measured)."""
+    """Count each column, and the images that are right in all that count: gray-box alone, and everything."""
     marks = {column: found.by_position() for column, found in columns.items()}
-    counting = [found for column, found in marks.items() if _counts(column)]
-    shared = set.intersection(*(set(found) for found in counting))
-    marks[WORST] = {place: all(found[place] for found in counting) for place in shared}
+    gray = {column: found for column, found in marks.items() if column not in ADAPTIVE}
+    worst = {WORST: marks, WORST_GRAY_BOX: gray if len(gray) < len(marks) else {}}
+    marks = {**marks, **{name: _worst(parts) for name, parts in worst.items()}}
     return {column: Cell(sum(found.values()), len(found)) for column, found in marks.items() if found}
+
+
+def _worst(marks: dict[str, dict[int, bool]]) -> dict[int, bool]:
+    """Whether each image is right in every column that counts, of those measured in all of them."""
+    counting = [found for column, found in marks.items() if _counts(column)]
+    shared = set.intersection(*(set(found) for found in counting)) if counting else set()
+    return {place: all(found[place] for found in counting) for place in shared}
 
 
 def _counts(column: str) -> bool:
