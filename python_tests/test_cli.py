@@ -154,6 +154,7 @@ def test_the_module_is_the_command(python):
         (["purify", "a.png", "--out", "o", "--device", "gpu"], "expected auto, cpu, cuda or cuda:N"),
         (["evaluate", "nowhere", "--data", "d"], "nowhere"),
         (["evaluate", "nowhere", "--data", "d", "--images", "0"], "--images"),
+        (["evaluate", "nowhere", "--data", "d", "--attacks", "pgd,none_such"], "attacks"),
         (["demo", "--images", "0"], "1 to 500"),
         (["demo", "--images", "501"], "1 to 500"),
     ],

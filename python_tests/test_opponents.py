@@ -24,7 +24,7 @@ from srdfast.opponents.networks import (
 )
 from srdfast.opponents.training import Opponents, Recipe, one_of
 from srdfast.stages.refine import dual_frame
-from srdfast.study import SECOND, TUNED, UNTOUCHED, Subject, study
+from srdfast.study import PARTS, Subject, study
 
 RECIPE = Recipe(
     pairs=8, denoiser_epochs=1, dictionary_epochs=1, tuning_epochs=1, second_epochs=1, validation=0.2
@@ -180,9 +180,9 @@ def test_the_study_keeps_its_settings_apart(purifier, classifier, train, tmp_pat
     kept = (tmp_path / "out" / "strengths.json").read_bytes()
     assert study(subject, settings, tmp_path / "out").as_dict() == found.as_dict()
     assert (tmp_path / "out" / "strengths.json").read_bytes() == kept
-    assert list(found.parts) == [UNTOUCHED, SECOND, TUNED]
-    assert list(found.parts[TUNED].cells) == ["fine-tuned behind srdfast", "fine-tuned, no purifier"]
-    rows = list(found.parts[UNTOUCHED].cells)
+    assert list(found.parts) == list(PARTS.values())
+    assert list(found.parts[PARTS["tuned"]].cells) == ["fine-tuned behind srdfast", "fine-tuned, no purifier"]
+    rows = list(found.parts[PARTS["untouched"]].cells)
     for name in (
         "no defence",
         "random dictionary",
@@ -192,6 +192,12 @@ def test_the_study_keeps_its_settings_apart(purifier, classifier, train, tmp_pat
     ):
         assert name in rows
     page = (tmp_path / "out" / "report.md").read_text()
+    tuned = study(subject, settings, tmp_path / "other", parts=["tuned"])
+    assert tuned.parts[PARTS["tuned"]].cells == found.parts[PARTS["tuned"]].cells
+    with pytest.raises(ValueError, match="second needs opponents"):
+        study(Subject(purifier, classifier, train, train), settings, parts=["second"])
+    with pytest.raises(ValueError, match="parts: expected names"):
+        study(subject, settings, parts=["C"])
     assert all(f"## {title}" in page for title in found.parts) and "Strengths of the rivals" in page
 
 

@@ -110,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="also train and measure a denoiser, a second classifier and fine-tuned ones; kept in FOLDER",
     )
+    evaluate.add_argument("--parts", help="untouched, second, tuned: with commas between (default: all)")
+    evaluate.add_argument("--attacks", help="gray-box columns, with commas between (default: all)")
+    evaluate.add_argument("--adaptive-attacks", help="adaptive columns, with commas between (default: all)")
     evaluate.add_argument(
         "--stl", type=int, default=0, metavar="N", help="measure STL on N images; needs sporco" + DEFAULT
     )
@@ -223,7 +226,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     if images is not None and images < 1:
         raise DataError(f"--images: expected 1 or more, got {images}")
     adaptive = settings.adaptive_images if options.adaptive is None else options.adaptive
-    settings = dataclasses.replace(settings, adaptive_images=adaptive, seed=options.seed)
+    settings = dataclasses.replace(
+        settings,
+        attacks=settings.attacks if options.attacks is None else _names(options.attacks),
+        adaptive=settings.adaptive if options.adaptive_attacks is None else _names(options.adaptive_attacks),
+        adaptive_images=adaptive,
+        seed=options.seed,
+    )
     device = choose_device(options.device)
     purifier, one_dictionary, classifier = _models(options.model, options.classifier, device)
     test = load(options.data, "test", limit=images, size=options.size)
@@ -233,9 +242,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         recipe = RECIPES[options.preset]
         opponents = Opponents(options.opponents, train, purifier, classifier, recipe, device)
     subject = Subject(purifier, classifier, test, train, one_dictionary, opponents, options.stl, device)
-    found = study(subject, settings, options.out)
+    parts = None if options.parts is None else _names(options.parts)
+    found = study(subject, settings, options.out, parts=parts)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found.table(), flush=True)
     return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _models(model: str, classifier: Path | None, device: str) -> tuple[Purifier, Purifier | None, ResNet]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -43,9 +43,11 @@ from .report import Report
 from .rivals import Purify
 from .training import split_rows
 
-UNTOUCHED = "A: the classifier untouched"
-SECOND = "A: a second classifier, unseen in training"
-TUNED = "B: the classifier fine-tuned"
+PARTS = {
+    "untouched": "A: the classifier untouched",
+    "second": "A: a second classifier, unseen in training",
+    "tuned": "B: the classifier fine-tuned",
+}
 Folder = str | os.PathLike[str] | None
 VALIDATION_SHARE, VALIDATION_IMAGES = 0.02, 300  # of the training images; of these, for the rivals' strengths
 
@@ -127,6 +129,7 @@ def study(
     settings: Settings,
     out: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    parts: Sequence[str] | None = None,
 ) -> Study:
     """Measure everything, going on with what `out` holds.
 
@@ -135,14 +138,17 @@ def study(
         settings: the attacks.
         out: folder of outcomes, reports and pictures; None: nothing is kept.
         progress: bars on stderr; by default only on a terminal.
+        parts: names of `PARTS`; by default all that need no opponents, and with opponents all.
     """
-    scores = _strengths(subject, settings, out)
-    parts = {}
-    for title, classifier, rows in _settings(subject, best_rivals(scores), out):
-        parts[title] = evaluate(
+    chosen = _chosen_parts(subject, parts)
+    scores = _strengths(subject, settings, out) if set(chosen) - {"tuned"} else {}
+    reports = {}
+    for part in chosen:
+        classifier, rows = _part(part, subject, best_rivals(scores), out)
+        reports[PARTS[part]] = evaluate(
             classifier, rows, subject.test, settings, device=subject.device, progress=progress, out=out
         )
-    found = Study(parts, scores)
+    found = Study(reports, scores)
     if out is not None:
         found.save(out)
         row = purifier_row(SRDFAST, subject.purifier)
@@ -150,23 +156,29 @@ def study(
     return found
 
 
-def _settings(
-    subject: Subject, rivals: dict[str, Purify], out: Folder
-) -> Iterator[tuple[str, nn.Module, list[Row]]]:
-    """Title, protected classifier and rows of every setting."""
-    yield UNTOUCHED, subject.classifier, _rows(subject, rivals, out)
+def _chosen_parts(subject: Subject, parts: Sequence[str] | None) -> list[str]:
+    if parts is None:
+        return [part for part in PARTS if part == "untouched" or subject.opponents is not None]
+    for part in parts:
+        if part not in PARTS:
+            raise ValueError(f"parts: expected names out of {', '.join(PARTS)}, got {part!r}")
+        if part != "untouched" and subject.opponents is None:
+            raise ValueError(f"parts: {part} needs opponents, which are trained; name a folder for them")
+    return [part for part in PARTS if part in parts]
+
+
+def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -> tuple[nn.Module, list[Row]]:
+    """The protected classifier and the rows of one part."""
     opponents = subject.opponents
-    if opponents is not None:
-        yield SECOND, opponents.second, _rows_of_the_second(subject, rivals, opponents)
-        behind = purifier_row("fine-tuned behind srdfast", subject.purifier)
-        yield (
-            TUNED,
-            subject.classifier,
-            [
-                replace(behind, network=opponents.behind, gray_box=opponents.behind),
-                Row("fine-tuned, no purifier", network=opponents.control, gray_box=opponents.control),
-            ],
-        )
+    if part == "untouched" or opponents is None:
+        return subject.classifier, _rows(subject, rivals, out)
+    if part == "second":
+        return opponents.second, _rows_of_the_second(subject, rivals, opponents)
+    behind = purifier_row("fine-tuned behind srdfast", subject.purifier)
+    return subject.classifier, [
+        replace(behind, network=opponents.behind, gray_box=opponents.behind),
+        Row("fine-tuned, no purifier", network=opponents.control, gray_box=opponents.control),
+    ]
 
 
 def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
