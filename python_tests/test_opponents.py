@@ -22,7 +22,8 @@ from srdfast.opponents.networks import (
     purifier_multiply_adds,
     save_opponent,
 )
-from srdfast.opponents.training import Opponents, Recipe, one_of
+from srdfast.opponents.recipes import Recipe
+from srdfast.opponents.training import Opponents, one_of
 from srdfast.stages.refine import dual_frame
 from srdfast.study import PARTS, Subject, study
 
@@ -143,6 +144,7 @@ def test_opponents_are_trained_once_on_the_right_images(purifier, classifier, tr
     np.testing.assert_array_equal(seen[0][1], np.tile(train.labels[pairs.rows], 2))
     np.testing.assert_array_equal(seen[4][0], train.images[opponents.learned])
 
+    assert not list(tmp_path.glob("checkpoint-*"))
     monkeypatch.setattr(training, "fit", lambda *a, **k: pytest.fail("trained again"))
     again = Opponents(tmp_path, train, purifier, classifier, RECIPE, progress=False)
     images = torch.rand(3, 3, 16, 16)

@@ -218,7 +218,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from .data import load
     from .evaluation.presets import PRESETS
     from .machine import choose_device
-    from .opponents.training import RECIPES, Opponents
+    from .opponents.recipes import RECIPES
+    from .opponents.training import Opponents
     from .study import Subject, study
 
     images, settings = PRESETS[options.preset]

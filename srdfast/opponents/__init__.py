@@ -4,6 +4,7 @@
 | file | what |
 |---|---|
 | `networks.py` | a convolutional denoiser of srdfast's cost; a second classifier of another architecture |
+| `recipes.py` | how much they are trained |
 | `training.py` | trains them, and the fine-tuned classifiers of setting B; resumable |
 | `strengths.py` | chooses the strengths of JPEG, median and total variation on validation images |
 | `stl.py` | the convolutional sparse coding of STL, by SPORCO |

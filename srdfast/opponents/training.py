@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,55 +36,9 @@ from ..stages.baseline import accuracy
 from ..stages.refine import LearnedDictionaries, Pairs, attack_in_shares, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
 from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
+from .recipes import Recipe
 
 IMAGES_TOGETHER = 500
-STEMS = {  # of the settings in a recipe that belong to one opponent alone
-    "one_dictionary": "dictionary_",
-    "denoiser": "denoiser_",
-    "second": "second_",
-    "behind": "tuning_",
-    "control": "tuning_",
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How much the opponents are trained.
-
-    Attributes:
-        pairs: training images that are attacked, for all but the second classifier.
-        denoiser_epochs: passes over them.
-        denoiser_rate: peak learning rate (Adam).
-        dictionary_epochs: passes of the one dictionary.
-        dictionary_rate: peak learning rate (Adam).
-        tuning_epochs: passes over them and their attacked versions, of `behind` and `control`.
-        tuning_rate: peak learning rate (SGD).
-        second_epochs: passes over all training images, of the second classifier.
-        second_rate: peak learning rate (SGD).
-        validation: share of the training images kept aside, as the purifier's training did.
-        epsilon: radius of the attacks, in [0, 1].
-        seed: of everything.
-    """
-
-    pairs: int = 20_000
-    denoiser_epochs: int = 6
-    denoiser_rate: float = 1e-3
-    dictionary_epochs: int = 2
-    dictionary_rate: float = 3e-4
-    tuning_epochs: int = 4
-    tuning_rate: float = 0.02
-    second_epochs: int = 12
-    second_rate: float = 0.1
-    validation: float = 0.02
-    epsilon: float = 8 / 255
-    seed: int = 0
-
-
-RECIPES = {
-    "quick": Recipe(pairs=2_000, denoiser_epochs=2, tuning_epochs=1, second_epochs=2),
-    "standard": Recipe(pairs=10_000, denoiser_epochs=4, tuning_epochs=2, second_epochs=6),
-    "full": Recipe(),
-}
 
 
 class Opponents:
@@ -159,6 +113,7 @@ class Opponents:
             self._fit("one dictionary", module, self.train, self.pairs.rows, schedule, loss, mark)
             bank = module.cpu().trained()
             save_tensors(path, bank.tensors(), {"mark": mark, **bank.settings()})
+            self._checkpoint(mark).unlink(missing_ok=True)
         tensors, about = load_tensors(path)
         bank = SRDBank.from_parts(path, tensors, about)
         made = Purifier(bank, self.purifier.encoder, image_size=self.purifier.image_size)
@@ -263,6 +218,7 @@ class Opponents:
         if name != "denoiser":
             about["validation"] = accuracy(network, self.train, self.validation, self.device)
         _save(path, network.cpu(), about)
+        self._checkpoint(mark).unlink(missing_ok=True)
         return network.to(self.device).eval().requires_grad_(False)
 
     def _fit(
@@ -283,7 +239,7 @@ class Opponents:
             rows,
             schedule,
             loss=loss,
-            checkpoint=self.folder / f"checkpoint-{mark[:12]}.safetensors",
+            checkpoint=self._checkpoint(mark),
             device=self.device,
             progress=self.progress,
             after_epoch=lambda epoch, measures: self._log(
@@ -302,19 +258,17 @@ class Opponents:
         save_tensors(path, tensors, {"mark": mark})
         return tensors
 
+    def _checkpoint(self, mark: str) -> Path:
+        """The file that an interrupted training goes on from; it vanishes when the opponent is there."""
+        return self.folder / f"checkpoint-{mark[:12]}.safetensors"
+
     def _mark(self, name: str) -> str:
         """SHA-256 of all that the opponent `name` depends on."""
-        own = STEMS.get(name, "pairs")
-        recipe = {
-            key: value
-            for key, value in asdict(self.recipe).items()
-            if key.startswith(own) or not key.startswith(tuple(STEMS.values()))
-        }
         of_purifier = name in ("behind", "purified", "denoiser", "one_dictionary")
         return key_of(
             {
                 "name": name,
-                "recipe": recipe,
+                "recipe": self.recipe.of(name),
                 "data": self.train.identity,
                 "classifier": None if name == "second" else fingerprint(self.classifier),
                 "purifier": fingerprint(self.purifier) if of_purifier else None,
