@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="also train and measure a denoiser, a second classifier and fine-tuned ones; kept in FOLDER",
     )
-    evaluate.add_argument("--parts", help="untouched, second, tuned: with commas between (default: all)")
+    evaluate.add_argument("--parts", help="untouched, second, tuned, known: commas between (default: all)")
     evaluate.add_argument("--attacks", help="gray-box columns, with commas between (default: all)")
     evaluate.add_argument("--adaptive-attacks", help="adaptive columns, with commas between (default: all)")
     evaluate.add_argument(

@@ -4,7 +4,8 @@
 - A: the protected classifier is not touched. First the one that the dictionaries were trained for, then,
   where opponents may be trained, a second of another architecture that nothing was trained on.
 - B: the classifier is fine-tuned behind the purifier, beside a control: the same classifier fine-tuned on the
-  same attacked images without one.
+  same attacked images without one. Gray-box attackers know it either as it was before, as those of setting A
+  do, or as it is.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ from .training import split_rows
 PARTS = {
     "untouched": "A: the classifier untouched",
     "second": "A: a second classifier, unseen in training",
-    "tuned": "B: the classifier fine-tuned",
+    "tuned": "B: the classifier fine-tuned, gray-box attackers know it as it was before",
+    "known": "B: the classifier fine-tuned, gray-box attackers know it as it is",
 }
 Folder = str | os.PathLike[str] | None
 VALIDATION_SHARE, VALIDATION_IMAGES = 0.02, 300  # of the training images; of these, for the rivals' strengths
@@ -141,7 +143,7 @@ def study(
         parts: names of `PARTS`; by default all that need no opponents, and with opponents all.
     """
     chosen = _chosen_parts(subject, parts)
-    scores = _strengths(subject, settings, out) if set(chosen) - {"tuned"} else {}
+    scores = _strengths(subject, settings, out) if set(chosen) - {"tuned", "known"} else {}
     reports = {}
     for part in chosen:
         classifier, rows = _part(part, subject, best_rivals(scores), out)
@@ -174,11 +176,13 @@ def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -
         return subject.classifier, _rows(subject, rivals, out)
     if part == "second":
         return opponents.second, _rows_of_the_second(subject, rivals, opponents)
-    behind = purifier_row("fine-tuned behind srdfast", subject.purifier)
-    return subject.classifier, [
-        replace(behind, network=opponents.behind, gray_box=opponents.behind),
-        Row("fine-tuned, no purifier", network=opponents.control, gray_box=opponents.control),
+    rows = [
+        replace(purifier_row("fine-tuned behind srdfast", subject.purifier), network=opponents.behind),
+        Row("fine-tuned, no purifier", network=opponents.control),
     ]
+    if part == "known":
+        rows = [replace(row, gray_box=row.network) for row in rows]
+    return subject.classifier, rows
 
 
 def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
