@@ -154,6 +154,7 @@ def test_the_module_is_the_command(python):
         (["purify", "a.png", "--out", "o", "--device", "gpu"], "expected auto, cpu, cuda or cuda:N"),
         (["evaluate", "nowhere", "--data", "d"], "nowhere"),
         (["evaluate", "nowhere", "--data", "d", "--images", "0"], "--images"),
+        (["evaluate", "nowhere", "--data", "d", "--attacks", "pgd,none_such"], "attacks"),
         (["demo", "--images", "0"], "1 to 500"),
         (["demo", "--images", "501"], "1 to 500"),
     ],
@@ -285,20 +286,32 @@ def test_a_damaged_model_is_refused(models, pictures, dataset, tmp_path, capsys)
     assert "tiny.safetensors" in fails(capsys, *arguments)
 
 
-def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys):
+def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys, monkeypatch):
+    from srdfast.evaluation.presets import PRESETS, QUICK
+
+    brief = dict.fromkeys(
+        ("steps", "long_steps", "adaptive_steps", "auto_steps", "carlini_steps", "queries"), 2
+    )
+    brief["attacks"], brief["adaptive"] = ("fgsm", "pgd_l2", "contrast"), ("bpda", "exact", "joint", "square")
+    monkeypatch.setitem(PRESETS, "quick", (100, dataclasses.replace(QUICK, **brief)))
     arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 16, "--images", 4)
-    assert run(*arguments, "--adaptive", 2, "--out", tmp_path / "report") == 0
+    arguments += ("--adaptive", 2, "--out", tmp_path / "report")
+    assert run(*arguments) == 0
     table = capsys.readouterr().out
-    assert "no defence" in table and "robust network alone" in table and "gray-box" in table
-    assert {file.name for file in (tmp_path / "report").iterdir()} == {
-        "report.json",
-        "report.md",
-        "pictures.png",
-    }
-    assert run(*arguments, "--adaptive", 2, "--json") == 0
+    for word in ("no defence", "robust network alone", "random dictionary", "gray-box", "black box"):
+        assert word in table
+    files = {"report.json", "report.md", "pictures.png", "outcomes.jsonl", "strengths.json"}
+    assert {file.name for file in (tmp_path / "report").iterdir()} == files
+    kept = (tmp_path / "report" / "outcomes.jsonl").read_bytes()
+    assert run(*arguments, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "report" / "report.json").read_text())
-    assert printed["settings"]["data"]["images"] == 4
+    assert (tmp_path / "report" / "outcomes.jsonl").read_bytes() == kept  # nothing was measured again
+    (part,) = printed["parts"].values()
+    assert part["settings"]["data"]["images"] == 4 and set(part["checks"]) == {
+        row["name"] for row in part["rows"]
+    }
+    assert sum(name.startswith(("JPEG", "median", "total")) for name in part["checks"]) == 3
 
 
 def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):

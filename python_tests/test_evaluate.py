@@ -61,6 +61,7 @@ def test_without_a_defence_the_near_images_fall(dataset):
         "fgsm": 0.4,
         "pgd": 0.4,
         "mi_fgsm": 0.4,
+        "worst_gray_box": 0.4,
         "bpda": 0.4,
         "worst": 0.4,
     }
@@ -69,6 +70,7 @@ def test_without_a_defence_the_near_images_fall(dataset):
         "fgsm": 20,
         "pgd": 20,
         "mi_fgsm": 20,
+        "worst_gray_box": 20,
         "bpda": 10,
         "worst": 10,
     }
@@ -144,8 +146,11 @@ def test_what_makes_no_sense_is_refused(dataset):
     more = Dataset(dataset.images, dataset.labels, ("dark", "bright", "grey"), "greys")
     with pytest.raises(ValueError, match="expected 2 classes, as the network knows, got 3"):
         evaluate(Brightness(), [Row("a")], more)
-    with pytest.raises(ValueError, match="attacks: expected"):
-        Settings(attacks=("deepfool",))
+    for option in ("attacks", "adaptive"):
+        with pytest.raises(ValueError, match=f"{option}: expected names"):
+            Settings(**{option: ("shallowfool",)})
+    with pytest.raises(ValueError, match="queries: expected 1 or more, got 0"):
+        Settings(queries=0)
 
 
 @pytest.mark.parametrize(("correct", "images"), [(0, 1), (0, 50), (17, 50), (50, 50), (9_999, 10_000)])
@@ -169,13 +174,13 @@ def test_the_table_is_aligned_and_states_the_threat_models(report):
     lines = report.table().splitlines()
     rules = [number for number, line in enumerate(lines) if line and set(line) == {"-"}]
     head, body = lines[rules[0] - 1], lines[rules[0] + 1 : rules[1]]
-    assert head.split() == ["defence", "clean", "FGSM", "PGD", "MI-FGSM", "BPDA", "exact", "worst"]
+    assert head.split() == "defence clean FGSM PGD MI-FGSM worst BPDA exact worst".split()
     assert [line.split()[0] for line in body] == ["none", "halve"]
-    assert body[0].split()[1:] == ["100.0", "40.0", "40.0", "40.0", "40.0", "40.0"]  # no exact column
+    assert body[0].split()[1:] == ["100.0", *["40.0"] * 6]  # no exact column
     assert all(len(line) == len(head) for line in body)
     groups = lines[rules[0] - 2]
     assert groups.index("gray-box") < groups.index("adaptive")
-    assert "knows the classifier and not the defence" in report.table().replace("\n  ", " ")
+    assert "knows a network and not the defence" in report.table().replace("\n  ", " ")
     assert "knows everything" in report.table()
 
 
@@ -190,7 +195,7 @@ def test_the_json_is_complete(report, tmp_path):
     assert settings["attacks"]["norm"] == "Linf" and settings["attacks"]["seed"] == 0
     assert settings["attacks"]["epsilon"] == 8 / 255 and settings["data"]["images"] == 20
     assert {"python", "torch", "numpy"} <= settings["versions"].keys()
-    assert found["threat_models"].keys() == {"gray-box", "adaptive", "worst"}
+    assert found["threat_models"].keys() == {"gray-box", "adaptive", "worst"} and found["checks"] == {}
 
 
 def test_the_markdown_has_a_line_a_row(report, tmp_path):

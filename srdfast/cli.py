@@ -101,13 +101,29 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", help="model file, shipped model, or the folder of a training run")
     evaluate.add_argument("--data", type=Path, required=True, help="data set; its test images are used")
     evaluate.add_argument("--classifier", type=Path, help="network to protect (default: the model's own)")
-    evaluate.add_argument("--images", type=int, default=1000, help="test images (default: %(default)s)")
     evaluate.add_argument(
-        "--adaptive", type=int, default=200, help="of them attacked adaptively (%(default)s)"
+        "--preset",
+        choices=("quick", "standard", "full"),
+        default="quick",
+        help="the same table on 100, 1,000 or all test images" + DEFAULT,
+    )
+    evaluate.add_argument("--images", type=int, help="test images (default: the preset's)")
+    evaluate.add_argument("--adaptive", type=int, help="of them attacked adaptively (default: the preset's)")
+    evaluate.add_argument(
+        "--opponents",
+        type=Path,
+        metavar="FOLDER",
+        help="also train and measure a denoiser, a second classifier and fine-tuned ones; kept in FOLDER",
+    )
+    evaluate.add_argument("--parts", help="untouched, second, tuned, known: commas between (default: all)")
+    evaluate.add_argument("--attacks", help="gray-box columns, with commas between (default: all)")
+    evaluate.add_argument("--adaptive-attacks", help="adaptive columns, with commas between (default: all)")
+    evaluate.add_argument(
+        "--stl", type=int, default=0, metavar="N", help="measure STL on N images; needs sporco" + DEFAULT
     )
     evaluate.add_argument("--size", type=int, help="side to which pictures of a folder are resized")
     evaluate.add_argument("--seed", type=int, default=0, help="of the random starts (default: %(default)s)")
-    evaluate.add_argument("--out", type=Path, help="folder for report.json, report.md and pictures.png")
+    evaluate.add_argument("--out", type=Path, help="folder for reports, pictures and outcomes to go on from")
     evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_device(evaluate)
 
@@ -211,22 +227,41 @@ def _video(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from .data import load
-    from .defences import standard_rows
-    from .evaluate import Settings, evaluate, save
+    from .evaluation.presets import PRESETS
     from .machine import choose_device
+    from .opponents.recipes import RECIPES
+    from .opponents.training import Opponents
+    from .study import Subject, study
 
-    if options.images < 1:
-        raise DataError(f"--images: expected 1 or more, got {options.images}")
+    images, settings = PRESETS[options.preset]
+    images = images if options.images is None else options.images
+    if images is not None and images < 1:
+        raise DataError(f"--images: expected 1 or more, got {images}")
+    adaptive = settings.adaptive_images if options.adaptive is None else options.adaptive
+    settings = dataclasses.replace(
+        settings,
+        attacks=settings.attacks if options.attacks is None else _names(options.attacks),
+        adaptive=settings.adaptive if options.adaptive_attacks is None else _names(options.adaptive_attacks),
+        adaptive_images=adaptive,
+        seed=options.seed,
+    )
     device = choose_device(options.device)
     purifier, one_dictionary, classifier = _models(options.model, options.classifier, device)
-    dataset = load(options.data, "test", limit=options.images, size=options.size)
-    settings = Settings(adaptive_images=options.adaptive, seed=options.seed)
-    rows = standard_rows(purifier, one_dictionary)
-    report = evaluate(classifier, rows, dataset, settings, device=device)
-    print(json.dumps(report.as_dict(), indent=2) if options.json else report.table(), flush=True)
-    if options.out is not None:
-        save(options.out, report, classifier, rows, dataset, settings, device)
+    test = load(options.data, "test", limit=images, size=options.size)
+    train = load(options.data, "train", size=options.size)
+    opponents = None
+    if options.opponents is not None:
+        recipe = RECIPES[options.preset]
+        opponents = Opponents(options.opponents, train, purifier, classifier, recipe, device)
+    subject = Subject(purifier, classifier, test, train, one_dictionary, opponents, options.stl, device)
+    parts = None if options.parts is None else _names(options.parts)
+    found = study(subject, settings, options.out, parts=parts)
+    print(json.dumps(found.as_dict(), indent=2) if options.json else found.table(), flush=True)
     return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _models(model: str, classifier: Path | None, device: str) -> tuple[Purifier, Purifier | None, ResNet]:

@@ -4,18 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .attacks.low_band import low_pass
 from .rivals import Purify, jpeg, low_band, median, total_variation
 
 if TYPE_CHECKING:
     from .purifier import Purifier
 
 SRDFAST = "srdfast"
+SPLIT_STRENGTH = 5.0  # of the low-pass that BPDA may take for a purifier's gradient
+BACKWARDS = ("identity", "low", "exact")
 
 Defend = Callable[[Tensor, Tensor], Tensor]
 
@@ -30,29 +35,42 @@ class Row:
             row that is told the truth looks at the labels. None: the images go through unchanged.
         network: images -> logits; None: the protected classifier.
         exact: `defend` with its exact gradient, where it has one.
+        purifier: the purifier whose choice of dictionary an adaptive attacker can aim at, if there is one.
+        gray_box: the network that the gray-box attacker knows; None: the protected classifier.
+        sample: the row is so slow that only the first so many images of each column are measured, and BPDA
+            alone of the adaptive attacks.
+        identity: tells rows of the same name but other parameters apart when results are resumed.
     """
 
     name: str
     defend: Defend | None = None
     network: nn.Module | None = None
     exact: Defend | None = None
+    purifier: Purifier | None = None
+    gray_box: nn.Module | None = None
+    sample: int | None = None
+    identity: str = ""
 
 
-def standard_rows(purifier: Purifier, one_dictionary: Purifier | None = None) -> list[Row]:
+def standard_rows(
+    purifier: Purifier, one_dictionary: Purifier | None = None, rivals: dict[str, Purify] | None = None
+) -> list[Row]:
     """No defence, the rivals, srdfast, and the robust network that chooses srdfast's dictionaries.
 
     Args:
         purifier: under test; its encoder is the robust network, measured alone in the last row.
         one_dictionary: a purifier with a single dictionary for all images, to compare with.
+        rivals: by name, instead of the usual strengths of JPEG, median and total variation.
     """
-    rivals = {
-        **{f"JPEG, quality {quality}": jpeg(quality) for quality in (75, 50, 25)},
-        "median 3 x 3": median(3),
-        **{f"total variation, {weight:g}": total_variation(weight) for weight in (0.05, 0.1)},
-        "low band only": low_band(purifier.bank.split_strength),
-    }
+    if rivals is None:
+        rivals = {
+            **{f"JPEG, quality {quality}": jpeg(quality) for quality in (75, 50, 25)},
+            "median 3 x 3": median(3),
+            **{f"total variation, {weight:g}": total_variation(weight) for weight in (0.05, 0.1)},
+        }
     rows = [Row("no defence")]
     rows += [image_row(name, rival) for name, rival in rivals.items()]
+    rows.append(image_row("low band only", low_band(purifier.bank.split_strength)))
     if one_dictionary is not None:
         rows.append(purifier_row("srdfast, one dictionary", one_dictionary))
     rows.append(purifier_row(SRDFAST, purifier))
@@ -62,17 +80,64 @@ def standard_rows(purifier: Purifier, one_dictionary: Purifier | None = None) ->
 
 
 def image_row(name: str, purify: Purify) -> Row:
-    """A row for any function from images to images."""
+    """A row for any function from images to images without a gradient."""
     return Row(name, lambda images, labels: purify(images))
+
+
+def module_row(name: str, module: nn.Module) -> Row:
+    """A row for a differentiable module from images to images."""
+    return Row(
+        name,
+        lambda images, labels: module(images),
+        exact=lambda images, labels: module(images),
+        identity=fingerprint(module),
+    )
 
 
 def purifier_row(name: str, purifier: Purifier, told: bool = False) -> Row:
     """A row for a purifier, with its exact gradient; `told`: the dictionary is one of the true class's."""
 
-    def defend(images: Tensor, labels: Tensor) -> Tensor:
+    def choose(images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            clusters = purifier.assign(images, labels if told else None)
-        return purifier.purify(images, clusters=clusters)
+            return purifier.assign(images, labels if told else None)
+
+    row = _coded(name, purifier, choose)
+    return replace(row, purifier=None if told else purifier, identity=fingerprint(purifier))
+
+
+def fixed_dictionary_row(purifier: Purifier, cluster: int) -> Row:
+    """A row for a purifier that takes dictionary `cluster` for every image."""
+
+    def choose(images: Tensor, labels: Tensor) -> Tensor:
+        return torch.full((len(images),), cluster, device=images.device)
+
+    return _coded(f"dictionary {cluster}", purifier, choose)
+
+
+def random_dictionary_row(name: str, purifier: Purifier, seed: int = 0) -> Row:
+    """A row for a purifier with one dictionary of random atoms of norm 1, coded as a refinement starts."""
+    from .codes import LISTA
+    from .purifier import Purifier
+    from .stages.refine import FIRST_THRESHOLD, dual_frame
+
+    bank = purifier.bank
+    shape = bank.synthesis.shape
+    atoms = np.random.default_rng(seed).standard_normal((1, *shape[1:]))
+    atoms = (atoms / np.linalg.norm(atoms, axis=2, keepdims=True)).astype(np.float32)
+    random = replace(
+        bank,
+        coder=LISTA(3),
+        synthesis=np.repeat(atoms, shape[0], 0),
+        analysis=np.repeat(dual_frame(atoms), shape[0], 0),
+        thresholds=np.full(shape[:2], FIRST_THRESHOLD, np.float32),
+    )
+    made = Purifier(random, purifier.encoder, image_size=purifier.image_size).to(purifier.synthesis.device)
+    return replace(purifier_row(name, made.eval()), purifier=None)
+
+
+def _coded(name: str, purifier: Purifier, choose: Defend) -> Row:
+    def defend(images: Tensor, labels: Tensor) -> Tensor:
+        return purifier.purify(images, clusters=choose(images, labels))
 
     def exact(images: Tensor, labels: Tensor) -> Tensor:
         before, purifier.grad_mode = purifier.grad_mode, "exact"
@@ -84,16 +149,29 @@ def purifier_row(name: str, purifier: Purifier, told: bool = False) -> Row:
     return Row(name, defend, exact=exact)
 
 
-class _IdentityBackward(torch.autograd.Function):
-    """Forward: any function of the images. Backward: as if it had returned them unchanged."""
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of a module's parameters and buffers, in hexadecimal."""
+    digest = sha256(type(module).__name__.encode())
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for name, tensor in sorted(named.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _Approximated(torch.autograd.Function):
+    """Forward: any function of the images. Backward: another function, of the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(
+        ctx: Any, images: Tensor, function: Callable[[Tensor], Tensor], backward: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        ctx.approximation = backward
         return function(images.detach())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.approximation(gradient), None, None
 
 
 class Pipeline(nn.Module):
@@ -103,19 +181,31 @@ class Pipeline(nn.Module):
         row: the defence.
         classifier: the protected network.
         labels: int64 [batch], the true classes of the images the module will see.
-        exact: differentiate the purifier exactly; otherwise its gradient is the identity (BPDA).
+        backward: the defence's gradient: "identity" or "low" (BPDA: as if the defence had returned its
+            images unchanged, or their low band), or "exact", the identity where the row has no exact one.
     """
 
-    def __init__(self, row: Row, classifier: nn.Module, labels: Tensor, exact: bool = False) -> None:
+    def __init__(self, row: Row, classifier: nn.Module, labels: Tensor, backward: str = "identity") -> None:
         super().__init__()
-        self.network = row.network or classifier
-        self.row, self.labels, self.exact = row, labels, exact
+        if backward not in BACKWARDS:
+            raise ValueError(f"backward: expected one of {', '.join(BACKWARDS)}, got {backward!r}")
+        self.classifier, self.network = classifier, row.network or classifier
+        self.row, self.labels, self.backward_mode = row, labels, backward
+
+    def select(self, rows: Tensor) -> Pipeline:
+        """The pipeline for the images `rows` (int64 [n]) of its batch alone."""
+        return Pipeline(self.row, self.classifier, self.labels[rows], self.backward_mode)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, 3, height, width] in [0, 1]."""
         if self.row.defend is None:
             return self.network(images)
-        if self.exact and self.row.exact is not None:
+        if self.backward_mode == "exact" and self.row.exact is not None:
             return self.network(self.row.exact(images, self.labels))
         defend = self.row.defend
-        return self.network(_IdentityBackward.apply(images, lambda view: defend(view, self.labels)))
+        return self.network(
+            _Approximated.apply(images, lambda view: defend(view, self.labels), self._approximate)
+        )
+
+    def _approximate(self, gradient: Tensor) -> Tensor:
+        return low_pass(gradient, SPLIT_STRENGTH) if self.backward_mode == "low" else gradient

@@ -9,31 +9,35 @@ import math
 import os
 import platform
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from .evaluation.checks import Check
+from .evaluation.columns import COLUMNS
 from .files import atomic_write
 
-HEADINGS = {
-    "clean": "clean",
-    "fgsm": "FGSM",
-    "pgd": "PGD",
-    "mi_fgsm": "MI-FGSM",
-    "bpda": "BPDA",
-    "exact": "exact",
-    "worst": "worst",
-}
-GROUP_OF = {
-    "fgsm": "gray-box",
-    "pgd": "gray-box",
-    "mi_fgsm": "gray-box",
-    "bpda": "adaptive",
-    "exact": "adaptive",
-}
 INTERVAL = "95% interval, at most"
-PACKAGES = ("srdfast", "numpy", "torch", "scipy", "scikit-image", "pillow", "faiss-cpu")
+WIDEST_TABLE = 9  # columns; what has more is cut into one table for each part of PARTS
+PARTS = (("gray-box", "gray-box L2"), ("corruption",), ("adaptive", "black box"))  # each after "clean"
+MEANINGS = {
+    "gray-box": (
+        "the attacker knows a network and not the defence. The images are made once, on the undefended "
+        "network ({steps} steps; FGSM: one), and shown to every row."
+    ),
+    "gray-box L2": "the same, with changes of at most {epsilon_l2:g} in the L2 norm.",
+    "corruption": "no attacker: CIFAR-10-C's corruptions at severity {severity}.",
+    "adaptive": (
+        "the attacker knows everything and attacks the row's whole pipeline (PGD: {adaptive_steps} steps). "
+        "BPDA takes the purifier's gradient as the identity, exact computes it. A row without a purifier has "
+        "its own network attacked directly."
+    ),
+    "black box": "the attacker sees the whole pipeline's logits alone ({queries} queries).",
+}
+WORST = "right under every attack within the budgets, image by image; a stronger attack can only lower it."
+USUAL = ("bpda", "exact")  # told in the meaning of their group
+PACKAGES = ("srdfast", "numpy", "torch", "scipy", "scikit-image", "pillow", "faiss-cpu", "sporco")
 
 
 def wilson(correct: int, images: int) -> tuple[float, float]:
@@ -84,47 +88,71 @@ class Cell:
 
 @dataclass(frozen=True)
 class Report:
-    """Cells by row and column, and the settings they were measured with.
+    """Cells by row and column, the settings they were measured with, and what was checked of each row.
 
     A column that could not be computed for a row is absent from its mapping.
     """
 
     cells: Mapping[str, Mapping[str, Cell]]
     settings: Mapping[str, Any]
+    checks: Mapping[str, Sequence[Check]] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that any row has, from clean to worst."""
         present = {column for row in self.cells.values() for column in row}
-        return tuple(column for column in HEADINGS if column in present)
+        return tuple(column for column in COLUMNS if column in present)
+
+    def parts(self) -> list[tuple[str, ...]]:
+        """The columns of each table: one of them all, or where they are too many, one a threat model."""
+        if len(self.columns) <= WIDEST_TABLE:
+            return [self.columns]
+        cut = [tuple(c for c in self.columns if COLUMNS[c].group in groups) for groups in PARTS]
+        cut = [("clean", *part) for part in cut if part]
+        return [*cut[:-1], (*cut[-1], *(column for column in self.columns if column == "worst"))]
 
     def table(self) -> str:
         """Aligned text: percent correct; the widest interval of each column in the last line."""
-        names = [*self.cells, INTERVAL]
-        width = max(len(name) for name in names)
-        rows = [[_percent(row.get(column)) for column in self.columns] for row in self.cells.values()]
-        rows.append([self._widest(column) for column in self.columns])
-        heads = [HEADINGS[column] for column in self.columns]
-        lines = [" " * (width + 8) + self._group_line()]
-        for name, values in zip(["defence", *names], [heads, *rows], strict=True):
-            lines.append(name.ljust(width) + "".join(f"{value:>8}" for value in values))
-        rule = "-" * len(lines[1])
-        lines = [self.caption(), "", *lines[:2], rule, *lines[2:-1], rule, lines[-1], ""]
+        lines = [self.caption(), ""]
+        for part in self.parts():
+            lines += [*self._table(part), ""]
         for group, meaning in self.meanings().items():
             lines += textwrap.wrap(f"{group}: {meaning}", 100, subsequent_indent="  ", break_on_hyphens=False)
+        lines += [f"warning: {text}" for text in self.failures()]
         return "\n".join(line.rstrip() for line in lines)
 
+    def failures(self) -> list[str]:
+        """The checks that did not pass, in words."""
+        return [
+            f"{row}: {check.name} {check.value:.3g}, expected {check.expected}"
+            for row, checks in self.checks.items()
+            for check in checks
+            if not check.passed
+        ]
+
     def markdown(self) -> str:
-        """A page: the table with the 95% interval in every cell, what each column means, the settings."""
-        heads = [": ".join(filter(None, (GROUP_OF.get(c), HEADINGS[c]))) for c in self.columns]
+        """A page: the tables with the 95% interval in every cell, what each column means, the settings."""
         lines = ["# Accuracy under attack", "", f"{self.caption()} 95% Wilson intervals in brackets.", ""]
-        lines += [f"| {' | '.join(['defence', *heads])} |", "|---|" + "---:|" * len(heads)]
-        for name, row in self.cells.items():
-            values = [_percent(row.get(column), interval=True) for column in self.columns]
-            lines.append(f"| {' | '.join([name, *values])} |")
-        lines += ["", *(f"- **{group}**: {meaning}" for group, meaning in self.meanings().items())]
-        lines += ["", "```json", json.dumps(self.settings, indent=2), "```", ""]
+        lines += self.markdown_body()
+        lines += ["```json", json.dumps(self.settings, indent=2), "```", ""]
         return "\n".join(lines)
+
+    def markdown_body(self) -> list[str]:
+        """The lines of tables, meanings and checks."""
+        lines: list[str] = []
+        for part in self.parts():
+            heads = [": ".join(filter(None, (COLUMNS[c].group, COLUMNS[c].heading))) for c in part]
+            lines += [f"| {' | '.join(['defence', *heads])} |", "|---|" + "---:|" * len(heads)]
+            for name, row in self.cells.items():
+                values = [_percent(row.get(column), interval=True) for column in part]
+                lines.append(f"| {' | '.join([name, *values])} |")
+            lines.append("")
+        lines += [*(f"- **{group}**: {meaning}" for group, meaning in self.meanings().items()), ""]
+        if self.checks:
+            passed = "Every check passed: " if not self.failures() else "Checks that did not pass: "
+            names = sorted({check.name for checks in self.checks.values() for check in checks})
+            lines += [passed + "; ".join(self.failures() or names) + ".", ""]
+        return lines
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; accuracies and intervals in [0, 1]."""
@@ -138,6 +166,7 @@ class Report:
             "threat_models": self.meanings(),
             "interval": "Wilson, 95%",
             "settings": dict(self.settings),
+            "checks": {row: [check.as_dict() for check in checks] for row, checks in self.checks.items()},
         }
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
@@ -162,32 +191,36 @@ class Report:
 
     def meanings(self) -> dict[str, str]:
         """The threat model of every group of columns present, in words."""
-        attack, groups = self.settings["attacks"], {GROUP_OF.get(column) for column in self.columns}
-        meanings = {}
-        if "gray-box" in groups:
-            meanings["gray-box"] = (
-                "the attacker knows the classifier and not the defence. The images are made once, on the "
-                f"undefended classifier ({attack['steps']} steps; FGSM: one), and shown to every row."
-            )
-        if "adaptive" in groups:
-            meanings["adaptive"] = (
-                f"the attacker knows everything and runs PGD ({attack['adaptive_steps']} steps) through the "
-                "row's whole pipeline. BPDA takes the purifier's gradient as the identity, exact computes "
-                "it. A row without a purifier has its own network attacked directly."
-            )
-        if "worst" in self.columns:
-            meanings["worst"] = (
-                "right in every column to the left, image by image; a stronger attack can only lower it."
-            )
-        return meanings
+        attack, groups = self.settings["attacks"], {COLUMNS[column].group for column in self.columns}
+        meanings = {group: text.format(**attack) for group, text in MEANINGS.items() if group in groups}
+        for column in self.columns:
+            if COLUMNS[column].meaning and column not in USUAL:
+                meanings[COLUMNS[column].heading] = f"{COLUMNS[column].meaning}."
+        return {**meanings, **({"worst": WORST} if "worst" in self.columns else {})}
 
-    def _group_line(self) -> str:
+    def _table(self, part: tuple[str, ...]) -> list[str]:
+        names = [*self.cells, INTERVAL]
+        width = max(len(name) for name in names)
+        heads = [COLUMNS[column].heading for column in part]
+        widths = [max(8, len(head) + 2) for head in heads]
+        rows = [[_percent(row.get(column)) for column in part] for row in self.cells.values()]
+        rows.append([self._widest(column) for column in part])
+        lines = [" " * width + self._group_line(part, widths)]
+        for name, values in zip(["defence", *names], [heads, *rows], strict=True):
+            cells = (value.rjust(size) for value, size in zip(values, widths, strict=True))
+            lines.append(name.ljust(width) + "".join(cells))
+        rule = "-" * len(lines[1])
+        return [*lines[:2], rule, *lines[2:-1], rule, lines[-1]]
+
+    @staticmethod
+    def _group_line(part: tuple[str, ...], widths: list[int]) -> str:
         """The line above the headings: each group's name centred over its columns."""
-        groups = [GROUP_OF.get(column, "") for column in self.columns if column != "clean"]
-        return "".join(
-            f"  {f' {name} '.center(8 * len(list(run)) - 2, '-')}" if name else " " * 8 * len(list(run))
-            for name, run in itertools.groupby(groups)
-        )
+        pairs = zip((COLUMNS[column].group for column in part), widths, strict=True)
+        line = ""
+        for name, run in itertools.groupby(pairs, key=lambda pair: pair[0]):
+            size = sum(width for _, width in run)
+            line += f"  {f' {name} '.center(size - 2, '-')}" if name else " " * size
+        return line
 
     def _widest(self, column: str) -> str:
         intervals = [row[column].interval for row in self.cells.values() if column in row]

@@ -84,6 +84,16 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
+def split_rows(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `count` to learn from, and a random `share` of them, at least one, kept aside for choices.
+
+    Both int64, ascending; a share of 0 keeps none aside.
+    """
+    aside = max(1, round(count * share)) if share > 0 else 0
+    order = torch.randperm(count, generator=generator(seed)).numpy()
+    return np.sort(order[aside:]), np.sort(order[:aside])
+
+
 def augment(images: torch.Tensor, source: torch.Generator) -> torch.Tensor:
     """Random crop, after zero padding by one eighth of the height, and mirror image, one draw an image.
 

@@ -36,8 +36,16 @@ def run(context: Context) -> None:
         Purifier.load(context.path("refine", file)).to(context.device).eval()
         for file in ("purifier.safetensors", "global.safetensors")
     ]
-    rows = standard_rows(*purifiers)
-    report = evaluate(classifier, rows, dataset, attack, device=context.device, progress=context.progress)
+    rows = standard_rows(purifiers[0], purifiers[1])
+    report = evaluate(
+        classifier,
+        rows,
+        dataset,
+        attack,
+        device=context.device,
+        progress=context.progress,
+        out=context.path("evaluate"),
+    )
     save(context.path("evaluate"), report, classifier, rows, dataset, attack, context.device)
     print(report.table())
 

@@ -166,20 +166,10 @@ def _attack_and_choose(
 ) -> dict[str, np.ndarray]:
     config, device = context.config, context.device
     images = torch.from_numpy(context.train.images[rows])
-    labels = torch.from_numpy(context.train.labels[rows]).to(device)
-    attacked = torch.empty_like(images)
-    for start, name in _attack_plan(len(rows), config.seed):
-        inputs = images[start].to(device).float() / 255
-        options: dict[str, Any] = {
-            "epsilon": config.epsilon,
-            "progress": context.progress,
-            "description": name,
-        }
-        if name == "pgd":
-            options["seed"] = config.seed
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-            found = attack_batches(ATTACKS[name], classifier, inputs, labels[start], **options)
-        attacked[start] = (found * 255).round().to(torch.uint8).cpu()
+    labels = torch.from_numpy(context.train.labels[rows])
+    attacked = attack_in_shares(
+        classifier, images, labels, config.epsilon, config.seed, device, config.bf16, context.progress
+    )
     nearest = NearestCluster(bank.gaussians)
     return {
         "rows": rows,
@@ -187,6 +177,29 @@ def _attack_and_choose(
         "clean_clusters": nearest(_latents(encoder, images, device))[0],
         "attacked_clusters": nearest(_latents(encoder, attacked, device))[0],
     }
+
+
+def attack_in_shares(
+    classifier: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    seed: int,
+    device: torch.device,
+    bf16: bool = True,
+    progress: bool | None = None,
+) -> Tensor:
+    """Images uint8 [n, channels, height, width], each under one attack, in the shares of ATTACK_SHARES."""
+    attacked = torch.empty_like(images)
+    for start, name in _attack_plan(len(images), seed):
+        inputs = images[start].to(device).float() / 255
+        options: dict[str, Any] = {"epsilon": epsilon, "progress": progress, "description": name}
+        if name == "pgd":
+            options["seed"] = seed
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            found = attack_batches(ATTACKS[name], classifier, inputs, labels[start].to(device), **options)
+        attacked[start] = (found * 255).round().to(torch.uint8).cpu()
+    return attacked
 
 
 def _attack_plan(count: int, seed: int) -> list[tuple[Tensor, str]]:
@@ -233,7 +246,7 @@ def _train(
         context.train,
         np.intersect1d(pairs.rows, learned),
         schedule,
-        loss=_task_loss(classifier, pairs, chosen),
+        loss=task_loss(classifier, pairs, chosen),
         checkpoint=context.path("refine", f"{name}-checkpoint.safetensors"),
         validate=_validation(context, classifier, pairs, np.intersect1d(pairs.rows, validation), chosen),
         device=context.device,
@@ -244,7 +257,7 @@ def _train(
     return module.trained()
 
 
-def _task_loss(classifier: ResNet, pairs: Pairs, chosen: bool) -> Loss:
+def task_loss(classifier: nn.Module, pairs: Pairs, chosen: bool) -> Loss:
     """Mean squared difference to the clean image's logits + PIXEL_WEIGHT x mean absolute pixel difference."""
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

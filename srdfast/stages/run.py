@@ -34,7 +34,7 @@ from ..data import Dataset, load
 from ..errors import UserError
 from ..files import atomic_write, load_tensors
 from ..networks import ResNet, load_network
-from ..training import generator
+from ..training import split_rows
 from .config import Config
 
 ORDER = ("baseline", "latents", "clusters", "distributions", "dictionaries", "robust", "refine", "evaluate")
@@ -85,10 +85,7 @@ class Context:
     @cached_property
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows of `train` to learn from, and validation rows for choices; int64, ascending."""
-        count = len(self.train)
-        aside = max(1, round(count * self.config.validation)) if self.config.validation > 0 else 0
-        order = torch.randperm(count, generator=generator(self.config.seed)).numpy()
-        return np.sort(order[aside:]), np.sort(order[:aside])
+        return split_rows(len(self.train), self.config.validation, self.config.seed)
 
     def path(self, stage: str, file: str = "") -> Path:
         """Where `stage` keeps `file`, or its folder."""

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attackers who know the whole defence: what each one does to one batch of one row.
+
+An adaptive attack is a function of a `Case` that returns attacked images; `ADAPTIVE` names them. To add one,
+write the function and name it there. Sources: BPDA, Athalye, Carlini and Wagner 2018 (arXiv 1802.00420);
+attacks on every part and choice of a defence, Tramer et al. 2020 (arXiv 2002.08347).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .. import attacks
+from ..attacks.base import cross_entropy, is_right, margin
+from ..defences import Pipeline, Row, fixed_dictionary_row
+
+if TYPE_CHECKING:
+    from ..purifier import Purifier
+    from .settings import Settings
+
+SELECTOR_WEIGHT = 1.0  # of the choice's cross-entropy beside the classifier's in the joint attack
+UNBOUNDED_STEPS, UNBOUNDED_STEP = 100, 0.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row and one batch under attack.
+
+    Attributes:
+        row: the defence.
+        classifier: the protected network.
+        images: float [batch, 3, height, width] in [0, 1].
+        labels: int64 [batch].
+        settings: budget, steps and queries.
+        seed: of the random starts.
+    """
+
+    row: Row
+    classifier: nn.Module
+    images: Tensor
+    labels: Tensor
+    settings: Settings
+    seed: int
+
+    def pipeline(self, backward: str = "exact", row: Row | None = None) -> Pipeline:
+        """The whole defence as a module; `backward` as `Pipeline` takes it."""
+        return Pipeline(row or self.row, self.classifier, self.labels, backward)
+
+    def pgd(self, model: attacks.Model) -> Tensor:
+        """PGD of the adaptive steps on any model of the batch."""
+        settings = self.settings
+        return attacks.pgd(
+            model,
+            self.images,
+            self.labels,
+            settings.epsilon,
+            settings.step,
+            settings.adaptive_steps,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """One adaptive column.
+
+    Attributes:
+        heading: of the column.
+        meaning: one sentence on what the attacker does.
+        run: the attack.
+        applies: to which rows.
+        counts: whether an image it breaks counts as broken in the worst case (a sanity check does not).
+        group: the threat model, "adaptive" or "black box".
+    """
+
+    heading: str
+    meaning: str
+    run: Callable[[Case], Tensor]
+    applies: Callable[[Row], bool] = lambda row: True
+    counts: bool = True
+    group: str = "adaptive"
+
+
+class Selector(nn.Module):
+    """A purifier's choice of dictionary as a classifier: images -> log-likelihood of each class.
+
+    The logit of a class is the largest log prior + log density among its clusters, a latent feature.
+
+    Args:
+        purifier: whose choice it is.
+        classes: number of classes.
+    """
+
+    means: Tensor
+    precisions: Tensor
+    constants: Tensor
+
+    def __init__(self, purifier: Purifier, classes: int) -> None:
+        super().__init__()
+        gaussians, self.purifier, self.classes = purifier.bank.gaussians, purifier, classes
+        variances = torch.from_numpy(gaussians.variances)
+        self.register_buffer("means", torch.from_numpy(gaussians.means))  # [clusters, latent]
+        self.register_buffer("precisions", 1 / variances)
+        log_priors = torch.from_numpy(gaussians.log_priors)
+        self.register_buffer("constants", log_priors - variances.log().sum(1) / 2)
+        self.labels = torch.from_numpy(gaussians.labels)
+        self.to(purifier.synthesis.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [batch, classes]."""
+        latents = self._latents(images)  # [batch, latent]
+        apart = latents[:, None] - self.means  # [batch, clusters, latent]
+        scores = self.constants - (apart.square() * self.precisions).sum(2) / 2  # [batch, clusters]
+        lowest = torch.finfo(scores.dtype).min / 1e6
+        own = [scores[:, self.labels == label] for label in range(self.classes)]
+        best = [part.amax(1) if part.shape[1] else part.new_full((len(part),), lowest) for part in own]
+        return torch.stack(best, 1) / self.means.shape[1]
+
+    def _latents(self, images: Tensor) -> Tensor:
+        size = self.purifier.image_size
+        if size is not None and images.shape[2:] != (size, size):
+            images = nn.functional.interpolate(
+                images, (size, size), mode="bilinear", align_corners=False, antialias=True
+            )
+        return self.purifier.encoder.latents(images)
+
+
+def bpda(case: Case) -> Tensor:
+    """PGD with the defence's gradient taken as the identity; without a defence, plain PGD."""
+    return case.pgd(case.pipeline("identity"))
+
+
+def bpda_low(case: Case) -> Tensor:
+    """PGD with the defence's gradient taken as that of the low-pass."""
+    return case.pgd(case.pipeline("low"))
+
+
+def exact(case: Case) -> Tensor:
+    """PGD with the exact gradient of the defence."""
+    return case.pgd(case.pipeline())
+
+
+def auto(case: Case) -> Tensor:
+    """AutoAttack with the best gradient there is."""
+    settings = case.settings
+    return attacks.auto_attack(
+        case.pipeline(),
+        case.images,
+        case.labels,
+        settings.epsilon,
+        settings.auto_steps,
+        settings.targets,
+        settings.queries,
+        case.seed,
+    )
+
+
+def each_dictionary(case: Case) -> Tensor:
+    """Exact PGD as if dictionary k were chosen, for every k in turn, until the true choice is wrong."""
+    assert case.row.purifier is not None
+    found, whole = case.images.clone(), case.pipeline()
+    standing = is_right(whole, case.images, case.labels)
+    for cluster in range(case.row.purifier.bank.clusters):
+        rows = standing.nonzero()[:, 0]
+        if not len(rows):
+            break
+        row = fixed_dictionary_row(case.row.purifier, cluster)
+        part = Case(
+            row, case.classifier, case.images[rows], case.labels[rows], case.settings, case.seed + cluster
+        )
+        found[rows] = part.pgd(part.pipeline())
+        standing[rows] = is_right(whole.select(rows), found[rows], case.labels[rows])
+    return found
+
+
+def selector(case: Case) -> Tensor:
+    """PGD on the choice of dictionary alone: toward the clusters of another class."""
+    return case.pgd(_selector(case))
+
+
+def joint(case: Case) -> Tensor:
+    """Exact PGD on the classifier's cross-entropy and the choice's together."""
+    whole, choice = case.pipeline(), _selector(case)
+    settings = case.settings
+
+    def both(logits: Tensor, labels: Tensor) -> Tensor:  # logits [batch, 2 classes]
+        own, chosen = (cross_entropy(part, labels) for part in logits.chunk(2, 1))
+        return own + SELECTOR_WEIGHT * chosen
+
+    return attacks.pgd(
+        lambda images: torch.cat([whole(images), choice(images)], 1),
+        case.images,
+        case.labels,
+        settings.epsilon,
+        settings.step,
+        settings.adaptive_steps,
+        seed=case.seed,
+        objective=both,
+    )
+
+
+def in_the_low_band(case: Case) -> Tensor:
+    """PGD whose change lies in the low band, which a purifier of the high band passes on."""
+    settings = case.settings
+    return attacks.pgd_low_band(
+        case.pipeline(),
+        case.images,
+        case.labels,
+        settings.epsilon,
+        settings.step,
+        settings.adaptive_steps,
+    )
+
+
+def square(case: Case) -> Tensor:
+    """Square through the whole defence: logits, no gradients."""
+    settings = case.settings
+    return attacks.square(
+        case.pipeline(), case.images, case.labels, settings.epsilon, settings.queries, case.seed
+    )
+
+
+def unbounded(case: Case) -> Tensor:
+    """PGD with no bound but [0, 1], each image kept where it is first wrong: must break everything."""
+    whole, current = case.pipeline(), case.images.clone()
+    for _ in range(UNBOUNDED_STEPS):
+        rows = is_right(whole, current, case.labels).nonzero()[:, 0]
+        if not len(rows):
+            break
+        part, labels = whole.select(rows), case.labels[rows]
+        current[rows] = attacks.pgd(
+            part, current[rows], labels, 1.0, UNBOUNDED_STEP, 1, random_start=False, objective=margin
+        )
+    return current
+
+
+def _selector(case: Case) -> Selector:
+    assert case.row.purifier is not None
+    purifier = case.row.purifier
+    return Selector(purifier, max(len(purifier.bank.classes), int(case.labels.max()) + 1)).eval()
+
+
+def _defends(row: Row) -> bool:
+    return row.defend is not None
+
+
+def _chooses(row: Row) -> bool:
+    return row.purifier is not None and row.purifier.bank.clusters > 1
+
+
+ADAPTIVE: dict[str, Adaptive] = {
+    "bpda": Adaptive("BPDA", "PGD, the defence's gradient taken as the identity", bpda),
+    "bpda_low": Adaptive("BPDA, low-pass", "PGD, its gradient taken as the low-pass's", bpda_low, _defends),
+    "exact": Adaptive("exact", "PGD, its gradient computed", exact, lambda row: row.exact is not None),
+    "auto": Adaptive("AutoAttack", "APGD-CE, APGD-T, FAB-T and Square, best gradient there is", auto),
+    "each_dictionary": Adaptive(
+        "every dictionary", "exact PGD for each dictionary in turn", each_dictionary, _chooses
+    ),
+    "selector": Adaptive("selector", "PGD on the choice of dictionary alone", selector, _chooses),
+    "joint": Adaptive("joint", "exact PGD on classifier and choice together", joint, _chooses),
+    "low_band": Adaptive(
+        "low band", "PGD, best gradient there is, whose change lies in the low band", in_the_low_band
+    ),
+    "square": Adaptive("Square", "random search", square, group="black box"),
+    "unbounded": Adaptive(
+        "unbounded", "a sanity check: PGD with no bound must reach 0", unbounded, counts=False
+    ),
+}

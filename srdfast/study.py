@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole study of one purifier: every row, rival and threat model, in settings that are never mixed.
+
+- A: the protected classifier is not touched. First the one that the dictionaries were trained for, then,
+  where opponents may be trained, a second of another architecture that nothing was trained on.
+- B: the classifier is fine-tuned behind the purifier, beside a control: the same classifier fine-tuned on the
+  same attacked images without one. Gray-box attackers know it either as it was before, as those of setting A
+  do, or as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .data import Dataset
+from .defences import (
+    SRDFAST,
+    Row,
+    fingerprint,
+    image_row,
+    module_row,
+    purifier_row,
+    random_dictionary_row,
+    standard_rows,
+)
+from .evaluate import Settings, evaluate, page
+from .evaluation.outcomes import key_of
+from .files import atomic_write, load_tensors, save_tensors
+from .opponents.stl import learn_filters, stl
+from .opponents.strengths import CANDIDATES, Scores, best_rivals, measure_strengths
+from .opponents.training import Opponents
+from .purifier import Purifier
+from .report import Report
+from .rivals import Purify
+from .training import split_rows
+
+PARTS = {
+    "untouched": "A: the classifier untouched",
+    "second": "A: a second classifier, unseen in training",
+    "tuned": "B: the classifier fine-tuned, gray-box attackers know it as it was before",
+    "known": "B: the classifier fine-tuned, gray-box attackers know it as it is",
+}
+Folder = str | os.PathLike[str] | None
+VALIDATION_SHARE, VALIDATION_IMAGES = 0.02, 300  # of the training images; of these, for the rivals' strengths
+
+
+@dataclass(frozen=True)
+class Study:
+    """Reports by setting, and how the rivals were chosen.
+
+    Attributes:
+        parts: the report of each setting, by its title.
+        strengths: for each rival the accuracies of each strength on validation images.
+    """
+
+    parts: dict[str, Report]
+    strengths: Scores = field(default_factory=dict)
+
+    def table(self) -> str:
+        """Aligned text, setting by setting."""
+        return "\n\n".join(f"{title}\n\n{part.table()}" for title, part in self.parts.items())
+
+    def markdown(self) -> str:
+        """A page: the tables of every setting, the checks, the strengths and the settings."""
+        lines = ["# Accuracy under attack", "", "95% Wilson intervals in brackets.", ""]
+        for title, part in self.parts.items():
+            lines += [f"## {title}", "", part.caption(), "", *part.markdown_body()]
+        if self.strengths:
+            lines += ["## Strengths of the rivals", "", "Clean / attacked on validation images:", ""]
+            for name, scores in self.strengths.items():
+                tried = (f"{key:g}: {100 * a:.1f} / {100 * b:.1f}" for key, (a, b) in scores.items())
+                lines.append(f"- {name} {'; '.join(tried)}")
+            lines.append("")
+        settings = next(iter(self.parts.values())).settings
+        return "\n".join([*lines, "```json", json.dumps(settings, indent=2), "```", ""])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        parts = {title: part.as_dict() for title, part in self.parts.items()}
+        strengths = {
+            name: {f"{key:g}": list(pair) for key, pair in scores.items()}
+            for name, scores in self.strengths.items()
+        }
+        return {"parts": parts, "strengths": strengths}
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write `report.json` and `report.md`, each atomically."""
+        with atomic_write(Path(folder) / "report.json") as file:
+            file.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+        with atomic_write(Path(folder) / "report.md") as file:
+            file.write_text(self.markdown(), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is studied.
+
+    Attributes:
+        purifier: under test.
+        classifier: the protected network.
+        test: the images of the tables.
+        train: the training images, for strengths and opponents.
+        one_dictionary: a purifier with one dictionary for all images.
+        opponents: trained rivals; None: those rows and settings are left out.
+        stl_images: test images on which STL is measured, which takes seconds an image; 0: none.
+        device: where to compute.
+    """
+
+    purifier: Purifier
+    classifier: nn.Module
+    test: Dataset
+    train: Dataset
+    one_dictionary: Purifier | None = None
+    opponents: Opponents | None = None
+    stl_images: int = 0
+    device: str | torch.device = "cpu"
+
+
+def study(
+    subject: Subject,
+    settings: Settings,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    parts: Sequence[str] | None = None,
+) -> Study:
+    """Measure everything, going on with what `out` holds.
+
+    Args:
+        subject: what is studied.
+        settings: the attacks.
+        out: folder of outcomes, reports and pictures; None: nothing is kept.
+        progress: bars on stderr; by default only on a terminal.
+        parts: names of `PARTS`; by default all that need no opponents, and with opponents all.
+    """
+    chosen = _chosen_parts(subject, parts)
+    scores = _strengths(subject, settings, out) if set(chosen) - {"tuned", "known"} else {}
+    reports = {}
+    for part in chosen:
+        classifier, rows = _part(part, subject, best_rivals(scores), out)
+        reports[PARTS[part]] = evaluate(
+            classifier, rows, subject.test, settings, device=subject.device, progress=progress, out=out
+        )
+    found = Study(reports, scores)
+    if out is not None:
+        found.save(out)
+        row = purifier_row(SRDFAST, subject.purifier)
+        page(Path(out) / "pictures.png", subject.classifier, row, subject.test, settings, subject.device)
+    return found
+
+
+def _chosen_parts(subject: Subject, parts: Sequence[str] | None) -> list[str]:
+    if parts is None:
+        return [part for part in PARTS if part == "untouched" or subject.opponents is not None]
+    for part in parts:
+        if part not in PARTS:
+            raise ValueError(f"parts: expected names out of {', '.join(PARTS)}, got {part!r}")
+        if part != "untouched" and subject.opponents is None:
+            raise ValueError(f"parts: {part} needs opponents, which are trained; name a folder for them")
+    return [part for part in PARTS if part in parts]
+
+
+def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -> tuple[nn.Module, list[Row]]:
+    """The protected classifier and the rows of one part."""
+    opponents = subject.opponents
+    if part == "untouched" or opponents is None:
+        return subject.classifier, _rows(subject, rivals, out)
+    if part == "second":
+        return opponents.second, _rows_of_the_second(subject, rivals, opponents)
+    rows = [
+        replace(purifier_row("fine-tuned behind srdfast", subject.purifier), network=opponents.behind),
+        Row("fine-tuned, no purifier", network=opponents.control),
+    ]
+    if part == "known":
+        rows = [replace(row, gray_box=row.network) for row in rows]
+    return subject.classifier, rows
+
+
+def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
+    rows = standard_rows(subject.purifier, _one_dictionary(subject), rivals)
+    rows.insert(-3, random_dictionary_row("random dictionary", subject.purifier))
+    if subject.opponents is not None:
+        rows.insert(-3, module_row("convolutional denoiser", subject.opponents.denoiser))
+    if subject.stl_images:
+        filters = _filters(subject, out)
+        row = image_row("STL (SPORCO)", stl(filters))
+        mark = sha256(filters.tobytes()).hexdigest()
+        rows.insert(-3, replace(row, sample=subject.stl_images, identity=mark))
+    return rows
+
+
+def _rows_of_the_second(subject: Subject, rivals: dict[str, Purify], opponents: Opponents) -> list[Row]:
+    rows = [Row("no defence"), *(image_row(name, rival) for name, rival in rivals.items())]
+    one = _one_dictionary(subject)
+    if one is not None:
+        rows.append(purifier_row("srdfast, one dictionary", one))
+    rows.append(module_row("convolutional denoiser", opponents.denoiser))
+    rows.append(purifier_row(SRDFAST, subject.purifier))
+    return rows
+
+
+def _one_dictionary(subject: Subject) -> Purifier | None:
+    if subject.one_dictionary is None and subject.opponents is not None:
+        return subject.opponents.one_dictionary
+    return subject.one_dictionary
+
+
+def _strengths(subject: Subject, settings: Settings, out: Folder) -> Scores:
+    """What every strength of the rivals reaches; from `out` where it is known."""
+    classifier = subject.classifier.to(subject.device).eval()
+    tried = {name: list(strengths) for name, (_, strengths) in CANDIDATES.items()}
+    mark = key_of(
+        {
+            "classifier": fingerprint(classifier),
+            "data": subject.train.identity,
+            "tried": tried,
+            "epsilon": settings.epsilon,
+            "seed": settings.seed,
+        }
+    )
+    path = None if out is None else Path(out) / "strengths.json"
+    if path is not None and path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["mark"] == mark:
+            return {
+                name: {json.loads(key): (a, b) for key, (a, b) in scores.items()}
+                for name, scores in known["scores"].items()
+            }
+    _, aside = split_rows(len(subject.train), VALIDATION_SHARE, settings.seed)
+    rows = aside[:VALIDATION_IMAGES]
+    images = torch.from_numpy(subject.train.images[rows]).to(subject.device).float() / 255
+    labels = torch.from_numpy(subject.train.labels[rows]).to(subject.device)
+    scores = measure_strengths(classifier, images, labels, settings.epsilon, settings.batch, settings.seed)
+    if path is not None:
+        with atomic_write(path) as file:
+            file.write_text(json.dumps({"mark": mark, "scores": scores}, indent=2) + "\n", encoding="utf-8")
+    return scores
+
+
+def _filters(subject: Subject, out: Folder) -> np.ndarray:
+    """The filters of STL, learned from the training images; from `out` where they are known."""
+    path = None if out is None else Path(out) / "stl-filters.safetensors"
+    if path is not None and path.is_file():
+        tensors, about = load_tensors(path)
+        if about.get("data") == subject.train.identity:
+            return tensors["filters"]
+    filters = learn_filters(subject.train.images)
+    if path is not None:
+        save_tensors(path, {"filters": filters}, {"data": subject.train.identity})
+    return filters
