@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The purifier as a torch module: images in, purified images of the same kind out."""
 
-import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,36 +12,23 @@ from torch import Tensor, nn
 from . import arrays, coding, torch_ops, traced
 from .arrays import Array
 from .bank import SRDBank, require_format
+from .batches import as_batch, in_library_of, like
 from .clusters import Floats
-from .codes import LISTA, LassoCodes, OMPCodes
+from .codes import LISTA
 from .derived import Derived
+from .description import Dictionaries, PurifyInfo, count_atoms
 from .encoding import Encoding
-from .errors import DeviceError, ModelFormatError
+from .errors import ModelFormatError
 from .files import load_tensors, save_tensors
 from .networks import ResNet, network_arrays, network_from
-from .planes import luma_of, through_planes
+from .planes import through_planes
 from .pretrained import path as pretrained_path
 
 FORMAT = "srdfast-purifier"
 VERSION = 1
 GRAD_MODES = ("bpda", "exact", "none")
-PATCHES_TOGETHER = 16384  # patches whose codes are held at once to describe them
 
 GradMode = Literal["bpda", "exact", "none"]
-
-
-@dataclass(frozen=True)
-class PurifyInfo:
-    """How each image of a batch was purified."""
-
-    clusters: Array
-    """int64 [batch], the cluster whose dictionary rebuilt the image."""
-    log_likelihood: Array
-    """float32 [batch], log prior + log density of the image's latent in that cluster."""
-    atoms_used: Array
-    """float32 [batch], atoms with a non-zero code, mean over the patches."""
-    gap: Array | None
-    """float32 [batch], the largest duality gap of a patch; None unless the coder is the lasso."""
 
 
 class Purifier(nn.Module):
@@ -148,7 +133,7 @@ class Purifier(nn.Module):
             ValueError: wrong shape, NaN or infinity, or a cluster that is not there.
             DeviceError: the images live where no kernel was built for.
         """
-        batch = self._as_batch(images)
+        batch = as_batch(images, self.bank, self.synthesis.device)
         likelihood = None
         if clusters is not None:
             index = self._given(clusters, len(batch))
@@ -156,20 +141,20 @@ class Purifier(nn.Module):
             index, likelihood = self._encoding.likeliest(self.encoder, batch)
         else:
             index = self._choose(batch)
-        purified = _like(self._rebuild(batch, index), images)
+        purified = like(self._rebuild(batch, index), images)
         if not return_info:
             return purified
         return purified, self._describe(batch, index, likelihood, images)
 
     def assign(self, images: Array, labels: Array | None = None) -> Array:
         """The nearest cluster of each image, int64 [batch]; with `labels` [batch], of its class."""
-        batch = self._as_batch(images)
+        batch = as_batch(images, self.bank, self.synthesis.device)
         if labels is None:
             index = self._choose(batch)
         else:
             found, _ = self._nearest.within_class(self._latents(batch), arrays.to_numpy(labels))
             index = torch.from_numpy(found).to(batch.device)
-        return index if arrays.is_torch(images) else _in_library_of(images, index)
+        return index if arrays.is_torch(images) else in_library_of(images, index)
 
     def train(self, mode: bool = True) -> "Purifier":
         """Sets the mode; the encoder stays in eval mode, where no image disturbs another."""
@@ -219,32 +204,6 @@ class Purifier(nn.Module):
         path = Path(name_or_path)
         named = not path.suffix and not path.is_file()
         return cls.load(pretrained_path(str(name_or_path)) if named else path, **options)
-
-    def _as_batch(self, images: Array) -> Tensor:
-        """Images as a floating tensor [batch, channels, height, width] on this module's device."""
-        library = arrays.library_of("images", images)
-        dtype = arrays.dtype_name(images)
-        tensor = images if arrays.is_torch(images) else _as_tensor(images)
-        if tensor.device != self.synthesis.device:
-            raise DeviceError(
-                f"images: expected them on {self.synthesis.device}, got {tensor.device}; use .to()"
-            )
-        if dtype == "uint8":
-            tensor = tensor.float() / 255
-        elif not tensor.is_floating_point():
-            got = f"{library.__name__} {dtype}"
-            raise TypeError(f"images: expected floating values in [0, 1] or uint8, got {got}")
-        channels = [self.bank.channels] if self.bank.channels > 1 else [1, 3]
-        if tensor.ndim != 4 or tensor.shape[1] not in channels:
-            wanted = " or ".join(map(str, channels))
-            raise ValueError(f"images: expected [batch, {wanted}, height, width], got {list(tensor.shape)}")
-        least = self.bank.patch if tensor.shape[1] == self.bank.channels else 2 * self.bank.patch
-        if min(tensor.shape[2:]) < least:
-            size = f"{tensor.shape[2]} x {tensor.shape[3]}"
-            raise ValueError(f"images: expected at least {least} pixels a side, got {size}")
-        if dtype != "uint8":
-            _require_finite(tensor.detach())
-        return tensor if dtype in ("float32", "float64", "uint8") else tensor.float()
 
     def _choose(self, batch: Tensor) -> Tensor:
         """The nearest cluster of each image, int64 [batch]."""
@@ -301,7 +260,7 @@ class Purifier(nn.Module):
 
         return self._prepared.of(dtype, parts, make)
 
-    def dictionaries(self, dtype: torch.dtype) -> tuple[Tensor, Any, Tensor | None, Tensor | None]:
+    def dictionaries(self, dtype: torch.dtype) -> Dictionaries:
         """Synthesis atoms, coder, and for LISTA analysis atoms and thresholds, in a floating dtype."""
         coder = self.bank.coder
         if not isinstance(coder, LISTA) or self.analysis is None or self.thresholds is None:
@@ -315,35 +274,11 @@ class Purifier(nn.Module):
             scores = self._nearest.scores(self._latents(batch))
             chosen = scores[np.arange(len(scores)), index.cpu().numpy()]
             likelihood = torch.from_numpy(chosen).to(batch.device)
-        atoms_used, gap = self._count_atoms(batch.detach(), index)
+        atoms_used, gap = count_atoms(batch.detach(), index, self.bank, self.dictionaries(batch.dtype))
         parts = (index, likelihood, atoms_used, gap)
         if not arrays.is_torch(images):
-            return PurifyInfo(*(None if part is None else _in_library_of(images, part) for part in parts))
+            return PurifyInfo(*(None if part is None else in_library_of(images, part) for part in parts))
         return PurifyInfo(*parts)
-
-    def _count_atoms(self, batch: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Mean atoms used by a patch [batch], and the largest gap [batch] where the coder certifies one.
-
-        Of RGB in one-channel dictionaries, those of the luma.
-        """
-        if batch.shape[1] != self.bank.channels:
-            batch = luma_of(batch)
-        synthesis, coder, analysis, thresholds = self.dictionaries(batch.dtype)
-        _, high = coding.split(batch, self.bank.split_strength)
-        used, gaps = [], []
-        blank = high.new_zeros(1, *high.shape[1:])
-        per_image = coding.extract_patches(blank, self.bank.patch, self.bank.stride).shape[1]
-        images_together = max(1, PATCHES_TOGETHER // max(1, per_image))
-        for rows in torch.arange(len(batch)).split(images_together):
-            patches = coding.extract_patches(high[rows], self.bank.patch, self.bank.stride)
-            flat, of_patch = patches.flatten(0, 1), index[rows].repeat_interleave(per_image)
-            codes = torch_ops.encode(flat, synthesis, coder, of_patch, analysis, thresholds)
-            counts = codes.counts if isinstance(codes, OMPCodes) else (codes.values != 0).sum(1)
-            used.append(counts.reshape(len(rows), per_image).float().mean(1))
-            if isinstance(codes, LassoCodes):
-                gaps.append(codes.gap.reshape(len(rows), per_image).float().amax(1))
-        empty = torch.empty(0)
-        return torch.cat(used or [empty]), torch.cat(gaps) if gaps else None
 
 
 class PurifiedModel(nn.Module):
@@ -366,41 +301,3 @@ class PurifiedModel(nn.Module):
 def _as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensor itself where it has the dtype: a graph would take a conversion for another tensor."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
-
-
-def _require_finite(images: Tensor) -> None:
-    """Raises ValueError for NaN and infinity; while a GPU's stream is captured, nobody can look."""
-    place = arrays.place_of(torch, images.device)
-    if place is not None and not arrays.may_look(place):
-        return
-    if math.isfinite(images.sum()):
-        return
-    finite = torch.isfinite(images).flatten(1).all(1)  # the sum of huge values is infinite too
-    if not bool(finite.all()):
-        first = int((~finite).nonzero()[0])
-        raise ValueError(f"images: expected finite values, got NaN or infinity in image {first}")
-
-
-def _as_tensor(images: Array) -> Tensor:
-    """A numpy or cupy array as a tensor where it lies; copied only where torch could not hold it."""
-    if isinstance(images, np.ndarray):
-        plain = images.flags.writeable and min(images.strides, default=0) >= 0
-        return torch.from_numpy(images if plain else images.copy())
-    return torch.from_dlpack(images)
-
-
-def _like(purified: Tensor, images: Array) -> Array:
-    """Purified images in the kind and dtype of the images that came in."""
-    dtype = arrays.dtype_name(images)
-    if dtype == "uint8":
-        purified = (purified * 255).round().to(torch.uint8)
-    elif arrays.is_torch(images):
-        purified = purified.to(images.dtype)
-    if arrays.is_torch(images):
-        return purified
-    return _in_library_of(images, purified.detach()).astype(dtype, copy=False)
-
-
-def _in_library_of(images: Array, tensor: Tensor) -> Array:
-    """A tensor as an array of the library of `images`, where it lies."""
-    return arrays.library_of("images", images).from_dlpack(tensor)
