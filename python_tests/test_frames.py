@@ -458,3 +458,23 @@ def test_settings_are_checked():
         FramePurifier(3)
     with pytest.raises(FileNotFoundError):
         FramePurifier("no-such-model")
+
+
+def test_the_shipped_model_purifies_video():
+    from srdfast import pretrained
+
+    if not (pretrained.FOLDER / "natural.safetensors").is_file():
+        pytest.skip("no natural.safetensors in this checkout")
+    assert pretrained.path("natural").stat().st_size <= 6_000_000
+    purifier = FramePurifier("natural")
+    y, x = np.mgrid[:120, :160]
+    shapes = 60 * np.sin(x / 25) * np.cos(y / 19) + 50 * (
+        np.hypot(y - 60, x - 80) < 35
+    )  # shading and an edge
+    luma = (110 + shapes).astype(np.uint8)
+    planes = (luma, luma[::2, ::2] // 4 + 90, luma[::2, ::2] // 8 + 100)
+    source = np.random.default_rng(0)
+    noisy = tuple((plane + source.choice([-8, 8], plane.shape)).astype(np.uint8) for plane in planes)
+    purified, clean = purifier.purify(noisy), purifier.purify(planes)
+    error = [np.abs(found[0].astype(int) - planes[0]).mean() for found in (noisy, purified, clean)]
+    assert error[2] < error[1] < 0.75 * error[0]
