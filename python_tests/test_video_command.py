@@ -49,6 +49,28 @@ def test_the_command_gives_the_bits_of_the_purifier(model, tmp_path, capsys, opt
     assert np.array_equal(found[0][1], frames[0][1]) != chroma
 
 
+def test_tolerance_keeps_what_hardly_changes(model, tmp_path):
+    first = videos.noise(1, 70, 50)[0]
+    second = tuple(plane ^ 1 for plane in first)  # a code away everywhere
+    source, target = videos.make(tmp_path / "in.mkv", [first, second]), tmp_path / "out.mkv"
+    line = ["video", source, target, "--model", model, "--codec", "ffv1", "--tolerance", 1]
+    assert cli.main(list(map(str, line))) == 0
+    found, _ = videos.read(target)
+    assert videos.equal(found[1:], found[:1])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--tolerance", "256"), ("--hysteresis", "-1"), ("--choose-every", "0")]
+)
+def test_settings_out_of_range_are_one_line(model, tmp_path, capsys, option, value):
+    source = videos.make(tmp_path / "in.mkv", videos.noise(1))
+    line = ["video", source, tmp_path / "out.mkv", "--model", model, option, value]
+    assert cli.main(list(map(str, line))) == 2
+    error = capsys.readouterr().err
+    assert option.removeprefix("--").replace("-", "_") in error and error.count("\n") == 1
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_a_model_that_is_missing_is_an_error(tmp_path, capsys):
     source = videos.make(tmp_path / "in.mkv", videos.noise(1))
     assert cli.main(["video", str(source), str(tmp_path / "out.mkv"), "--model", "nowhere"]) == 2

@@ -46,6 +46,9 @@ def make_purifier(options: argparse.Namespace) -> PlanePurifier:
         device=device,
         reuse=not options.no_reuse,
         chroma=not options.luma_only,
+        tolerance=options.tolerance,
+        hysteresis=options.hysteresis,
+        choose_every=options.choose_every,
     )
     return purifier
 

@@ -19,12 +19,10 @@ from ..errors import DeviceError
 from ..planes import Levels, luma_weights
 from .blocks import Geometry, Plane
 from .choice import ClusterChoice
+from .defaults import CHOOSE_EVERY, HYSTERESIS
 
 if TYPE_CHECKING:
     from ..purifier import Purifier
-
-HYSTERESIS = 10.0
-CHOOSE_EVERY = 8
 
 Planes = Sequence[np.ndarray]
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from .backlog import LATE
+from .defaults import CHOOSE_EVERY, HYSTERESIS
 
 DEFAULT = " (default: %(default)s)"
 EPILOG = """\
@@ -32,6 +33,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--no-reuse", action="store_true", help="purify what has not changed since the last frame, too"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=int,
+        default=0,
+        metavar="CODES",
+        help="keep the result of a block while no pixel around it differs by more (of 255 codes): the noise "
+        "of a static camera then costs little, and what is shown lags behind by no more" + DEFAULT,
+    )
+    parser.add_argument(
+        "--hysteresis",
+        type=float,
+        default=HYSTERESIS,
+        metavar="NATS",
+        help="by how much another cluster must be likelier to replace the present one, against flicker"
+        + DEFAULT,
+    )
+    parser.add_argument(
+        "--choose-every",
+        type=int,
+        default=CHOOSE_EVERY,
+        metavar="N",
+        help="the encoder chooses the cluster anew after N frames, and where a frame differs much" + DEFAULT,
     )
     parser.add_argument(
         "--progress",
