@@ -42,6 +42,7 @@ def draw(
     classes: Sequence[str],
     title: str,
     subtitle: str = "",
+    side: float = 1.0,
 ) -> None:
     """Write the page as PNG: a line a view, a column an image, the predicted class under each picture.
 
@@ -55,12 +56,13 @@ def draw(
         classes: class names.
         title: what is seen.
         subtitle: the circumstances, in smaller type.
+        side: of a picture, in inches of 160 pixels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = len(labels)
-    side, gap, margin, top = 1.0, 0.06, 1.25, 0.72  # inches
+    gap, margin, top = 0.06, 1.25, 0.72  # inches
     captions = [0.1 if view.predictions is None else 0.24 for view in views]
     width = margin + columns * (side + gap) + 0.06
     height = top + len(views) * side + sum(captions)

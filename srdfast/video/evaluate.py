@@ -113,7 +113,7 @@ def adaptive_decisions(
                 steps=ADAPTIVE_STEPS,
                 seed=seed + start,
             )
-            _count(counts, column, classifier, purify(_rounded(found)), labels)
+            _count(counts, column, classifier, purify(rounded(found)), labels)
     purifier.grad_mode = mode
     return counts
 
@@ -132,7 +132,7 @@ def clip_quality(purifier: FramePurifier, path: Path, frames: int) -> dict[str, 
         return purified
 
     def quality(purify: Callable[[tuple[np.ndarray, ...]], np.ndarray]) -> dict[str, Any]:
-        return asdict(measure((planes[0], purify(planes)) for planes in islice(_frames(path), frames)))
+        return asdict(measure((planes[0], purify(planes)) for planes in islice(frames_of(path), frames)))
 
     purifier.reset()
     found = {"srdfast": quality(by_srdfast)}
@@ -196,10 +196,11 @@ def _attacked(
     yield "clean", images
     for epsilon in epsilons:
         found = pgd(classifier, images, labels, epsilon=epsilon, step=epsilon / 4, steps=STEPS, seed=seed)
-        yield f"PGD {255 * epsilon:.0f}/255", _rounded(found)
+        yield f"PGD {255 * epsilon:.0f}/255", rounded(found)
 
 
-def _rounded(images: Tensor) -> Tensor:
+def rounded(images: Tensor) -> Tensor:
+    """Images in [0, 1] as 8 bits hold them."""
     return (images * 255).round() / 255
 
 
@@ -219,7 +220,7 @@ def _luma_through_jpeg(quality: int, planes: tuple[np.ndarray, ...]) -> np.ndarr
     return np.asarray(Image.open(file))
 
 
-def _frames(path: Path) -> Iterator[tuple[np.ndarray, ...]]:
+def frames_of(path: Path) -> Iterator[tuple[np.ndarray, ...]]:
     """Planes of a video's frames, or of a picture as one frame, in limited range."""
     if path.suffix.lower() in PICTURES:
         from PIL import Image
