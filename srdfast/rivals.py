@@ -41,7 +41,7 @@ def jpeg(quality: int = 75) -> Purify:
         pixels = np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1)  # [batch, height, width, 3]
         return np.stack([once(image) for image in pixels]).transpose(0, 3, 1, 2) / 255
 
-    return _on_numpy(purify)
+    return on_numpy(purify)
 
 
 def median(size: int = 3) -> Purify:
@@ -54,7 +54,7 @@ def median(size: int = 3) -> Purify:
         raise ValueError(f"size: expected an odd number of pixels, got {size}")
     from scipy.ndimage import median_filter
 
-    return _on_numpy(lambda images: median_filter(images, size=(1, 1, size, size), mode="reflect"))
+    return on_numpy(lambda images: median_filter(images, size=(1, 1, size, size), mode="reflect"))
 
 
 def total_variation(weight: float = 0.05) -> Purify:
@@ -74,17 +74,17 @@ def total_variation(weight: float = 0.05) -> Purify:
         planes = images.reshape(-1, *images.shape[2:])  # [batch * 3, height, width], each on its own
         return denoise_tv_chambolle(planes, weight=weight, channel_axis=0).reshape(images.shape)
 
-    return _on_numpy(purify)
+    return on_numpy(purify)
 
 
 def low_band(strength: float = 5.0) -> Purify:
     """The low band of `srdfast.split` alone: what is left when no dictionary restores the detail."""
     import srdfast
 
-    return _on_numpy(lambda images: srdfast.split(images, strength)[0])
+    return on_numpy(lambda images: srdfast.split(images, strength)[0])
 
 
-def _on_numpy(purify: Callable[[np.ndarray], np.ndarray]) -> Purify:
+def on_numpy(purify: Callable[[np.ndarray], np.ndarray]) -> Purify:
     """Lift a function of float32 arrays to tensors of any float dtype and device; clip to [0, 1]."""
 
     def lifted(images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..rivals import Purify, _on_numpy
+from ..rivals import Purify, on_numpy
 
 FILTERS, SIDE = 64, 8
 PENALTY, ITERATIONS, STOP = 0.2, 200, 5e-3
@@ -42,7 +42,7 @@ def stl(filters: np.ndarray, penalty: float = PENALTY, iterations: int = ITERATI
     def purify(images: np.ndarray) -> np.ndarray:
         return np.stack([once(image) for image in images.transpose(0, 2, 3, 1)]).transpose(0, 3, 1, 2)
 
-    return _on_numpy(purify)
+    return on_numpy(purify)
 
 
 def learn_filters(images: np.ndarray, rounds: int = 200, seed: int = 0) -> np.ndarray:
