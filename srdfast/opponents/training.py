@@ -33,6 +33,7 @@ from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..stages.baseline import accuracy
+from ..stages.config import Config
 from ..stages.refine import LearnedDictionaries, Pairs, attack_in_shares, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
 from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
@@ -89,7 +90,7 @@ class Opponents:
             augment=False,
             seed=recipe.seed,
         )
-        loss = task_loss(self.classifier.requires_grad_(False), pairs, chosen=False)
+        loss = task_loss(self.classifier.requires_grad_(False), pairs, False, Config.refine_pixel_weight)
         return self._trained("denoiser", make, self.train, pairs.rows, schedule, _in_bfloat16(loss))
 
     @cached_property
@@ -106,7 +107,7 @@ class Opponents:
             augment=False,
             seed=recipe.seed,
         )
-        loss = task_loss(self.classifier.requires_grad_(False), self.pairs, chosen=False)
+        loss = task_loss(self.classifier.requires_grad_(False), self.pairs, False, Config.refine_pixel_weight)
         path, mark = self.folder / "one-dictionary.safetensors", self._mark("one_dictionary")
         if not path.is_file() or load_tensors(path)[1].get("mark") != mark:
             module = LearnedDictionaries(start)

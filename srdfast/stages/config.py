@@ -61,6 +61,9 @@ class Config:
     refine_images: int = _option(10_000, "refine: most training images used")
     refine_epochs: int = _option(4, "refine: passes over those images")
     refine_batch: int = _option(64, "refine: images a training step")
+    refine_pixel_weight: float = _option(
+        10.0, "refine: weight of the mean absolute pixel difference beside the mean squared logit difference"
+    )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")

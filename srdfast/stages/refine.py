@@ -29,7 +29,6 @@ from .run import Config, Context, Stage
 
 ATTACK_SHARES = {"pgd": 0.5, "mi_fgsm": 0.25, "fgsm": 0.25}  # of the training images
 CLEAN_SHARE = 0.4  # of a step's images, purified without an attack
-PIXEL_WEIGHT = 10.0  # of the mean absolute pixel difference beside the mean squared logit difference
 RIDGE = 0.05  # of the dual frame that the analysis atoms start from, relative to the mean eigenvalue
 FIRST_THRESHOLD = 0.01  # thresholds start here, a small share of a code
 IMAGES_TOGETHER = 512
@@ -93,7 +92,9 @@ def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     if not config.refine:
         return {"refine": False}
+    usual = config.refine_pixel_weight == Config.refine_pixel_weight
     return {
+        **({} if usual else {"pixel_weight": config.refine_pixel_weight}),
         "seed": config.seed,
         "steps": config.refine_steps,
         "images": config.refine_images,
@@ -246,7 +247,7 @@ def _train(
         context.train,
         np.intersect1d(pairs.rows, learned),
         schedule,
-        loss=task_loss(classifier, pairs, chosen),
+        loss=task_loss(classifier, pairs, chosen, config.refine_pixel_weight),
         checkpoint=context.path("refine", f"{name}-checkpoint.safetensors"),
         validate=_validation(context, classifier, pairs, np.intersect1d(pairs.rows, validation), chosen),
         device=context.device,
@@ -257,8 +258,8 @@ def _train(
     return module.trained()
 
 
-def task_loss(classifier: nn.Module, pairs: Pairs, chosen: bool) -> Loss:
-    """Mean squared difference to the clean image's logits + PIXEL_WEIGHT x mean absolute pixel difference."""
+def task_loss(classifier: nn.Module, pairs: Pairs, chosen: bool, pixel_weight: float) -> Loss:
+    """Mean squared difference to the clean image's logits + pixel_weight x mean absolute pixel difference."""
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         spared = torch.rand(len(batch.rows), generator=batch.generator) < CLEAN_SHARE
@@ -272,7 +273,7 @@ def task_loss(classifier: nn.Module, pairs: Pairs, chosen: bool) -> Loss:
             wanted = classifier(clean).float()
         logits = classifier(purified).float()
         apart = (purified - clean).abs().mean()
-        return (logits - wanted).square().mean() + PIXEL_WEIGHT * apart, logits
+        return (logits - wanted).square().mean() + pixel_weight * apart, logits
 
     return loss
 
