@@ -74,7 +74,7 @@ kernels: $(VENV)/.build
 emulate: $(VENV)/.test
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps --upgrade --target build/host \
 	  -C build-dir=build/host-cmake -C cmake.define.SRDFAST_CUDA=HOST .
-	PYTHONPATH=build/host $(BIN)/python -m pytest python_tests/test_cuda.py python_tests/test_nearest_gpu.py
+	PYTHONPATH=build/host $(BIN)/python -m pytest python_tests/test_cuda.py python_tests/test_nearest_gpu.py python_tests/test_video_gpu.py
 
 gpu-check: $(VENV)/.bench
 	PYTHON=$(BIN)/python .ci/gpu-check bench/results

@@ -66,7 +66,12 @@ class Encoding:
     @torch.no_grad()
     def latents(self, encoder: ResNet, images: Tensor) -> Floats:
         """Latents float32 [batch, latent] of floating images [batch, channels, height, width] in [0, 1]."""
-        return self._latents(encoder, self._seen(encoder, images)).cpu().numpy()
+        return self.tensors(encoder, images).cpu().numpy()
+
+    @torch.no_grad()
+    def tensors(self, encoder: ResNet, images: Tensor) -> Tensor:
+        """The same as a tensor where the images lie."""
+        return self._latents(encoder, self._seen(encoder, images))
 
     @torch.no_grad()
     def likeliest(self, encoder: ResNet, images: Tensor) -> tuple[Tensor, Tensor]:

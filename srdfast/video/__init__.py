@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .frames import FramePurifier
+    from .gpu import GpuFramePurifier
     from .stream import Purified, Stream
 
-_HOMES = {"FramePurifier": ".frames", "Purified": ".stream", "Stream": ".stream"}
+_HOMES = {"FramePurifier": ".frames", "GpuFramePurifier": ".gpu", "Purified": ".stream", "Stream": ".stream"}
 
-__all__ = ["FramePurifier", "Purified", "Stream"]
+__all__ = ["FramePurifier", "GpuFramePurifier", "Purified", "Stream"]
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import DataError
@@ -32,25 +33,24 @@ def run(options: argparse.Namespace) -> int:
 
 def make_purifier(options: argparse.Namespace) -> PlanePurifier:
     """The purifier that the options name."""
+    from ..machine import choose_device
     from .frames import FramePurifier
 
-    device = options.device
-    if device == "auto":
-        device = "cpu"  # where frames are purified
-    else:
-        from ..machine import choose_device
+    common = {
+        "chroma": not options.luma_only,
+        "hysteresis": options.hysteresis,
+        "choose_every": options.choose_every,
+    }
+    without_torch = options.device == "auto" and find_spec("torch") is None
+    device = "cpu" if without_torch else choose_device(options.device)
+    if device == "cpu":
+        reuse = {"reuse": not options.no_reuse, "tolerance": options.tolerance}
+        purifier: PlanePurifier = FramePurifier(options.model, **reuse, **common)
+        return purifier
+    from .gpu import GpuFramePurifier
 
-        device = choose_device(device)
-    purifier: PlanePurifier = FramePurifier(
-        options.model,
-        device=device,
-        reuse=not options.no_reuse,
-        chroma=not options.luma_only,
-        tolerance=options.tolerance,
-        hysteresis=options.hysteresis,
-        choose_every=options.choose_every,
-    )
-    return purifier
+    on_gpu: PlanePurifier = GpuFramePurifier(options.model, device=device, **common)
+    return on_gpu
 
 
 def _run(options: argparse.Namespace, signals: Signals) -> None:

@@ -16,8 +16,9 @@ from .. import _core, coding
 from ..bank import SRDBank
 from ..codes import LISTA
 from ..errors import DeviceError
-from ..planes import Levels, luma_weights
+from ..planes import Levels
 from .blocks import Geometry, Plane
+from .checks import require_frame, require_numpy
 from .choice import ClusterChoice
 from .defaults import CHOOSE_EVERY, HYSTERESIS
 
@@ -90,19 +91,10 @@ class FramePurifier:
         choose_every: int = CHOOSE_EVERY,
     ) -> None:
         if str(device) != "cpu":
-            raise DeviceError(f"device: expected 'cpu', where frames are purified, got {str(device)!r}")
-        if isinstance(hysteresis, bool) or not 0 <= float(hysteresis) < math.inf:
-            raise ValueError(f"hysteresis: expected a finite number of at least 0, got {hysteresis!r}")
-        if type(choose_every) is not int or choose_every < 1:
-            raise ValueError(f"choose_every: expected a whole number of at least 1, got {choose_every!r}")
+            raise DeviceError(f"device: expected 'cpu', got {str(device)!r}; GpuFramePurifier is for GPUs")
         if type(tolerance) is not int or not 0 <= tolerance <= 255:
             raise ValueError(f"tolerance: expected a whole number from 0 to 255, got {tolerance!r}")
-        self.bank, purifier = _parts(model)
-        if self.bank.channels != 1:
-            raise ValueError(
-                f"model: expected one of one-channel patches, which fit the planes of a frame, got one of "
-                f"{self.bank.channels} channels; train one with: srdfast train --planes"
-            )
+        self.bank, purifier = load_model(model, hysteresis, choose_every)
         self._geometry((1, 1))  # which refuses what no plane can be purified with
         self._choice = None if purifier is None else ClusterChoice(purifier, float(hysteresis), choose_every)
         self._reuse, self._tolerance, self._chroma = bool(reuse), tolerance, bool(chroma)
@@ -138,7 +130,8 @@ class FramePurifier:
             TypeError, ValueError: an argument is not as described; the message names it.
         """
         begin = time.perf_counter()
-        _check(planes, bit_depth, matrix)
+        require_frame(planes, bit_depth, matrix)
+        require_numpy(planes, bit_depth)
         levels = [Levels.of(bit_depth, full_range, chroma) for chroma in (False, True, True)[: len(planes)]]
         format = (tuple(plane.shape for plane in planes), bit_depth, full_range, matrix)
         if format != self._format:
@@ -212,8 +205,25 @@ class _Scratch:
         self.arrays = tuple(np.empty(shape, np.float32) for shape in (window, window, window, crop))
 
 
+def load_model(model: Any, hysteresis: float, choose_every: int) -> tuple[SRDBank, Purifier | None]:
+    """The bank of a model, and the purifier whose encoder chooses; None where there is one cluster alone.
+
+    The settings of the choice are checked as well.
+    """
+    if isinstance(hysteresis, bool) or not 0 <= float(hysteresis) < math.inf:
+        raise ValueError(f"hysteresis: expected a finite number of at least 0, got {hysteresis!r}")
+    if type(choose_every) is not int or choose_every < 1:
+        raise ValueError(f"choose_every: expected a whole number of at least 1, got {choose_every!r}")
+    bank, purifier = _parts(model)
+    if bank.channels != 1:
+        raise ValueError(
+            f"model: expected one of one-channel patches, which fit the planes of a frame, got one of "
+            f"{bank.channels} channels; train one with: srdfast train --planes"
+        )
+    return bank, purifier
+
+
 def _parts(model: Any) -> tuple[SRDBank, Purifier | None]:
-    """The bank of a model, and the purifier whose encoder chooses; None where there is one cluster alone."""
     if isinstance(model, (str, os.PathLike)):
         model = _load(model)
     if isinstance(model, SRDBank):
@@ -242,33 +252,3 @@ def _load(model: str | os.PathLike[str]) -> Any:
     from ..purifier import Purifier
 
     return Purifier.load(path)
-
-
-def _check(planes: Planes, bit_depth: int, matrix: str) -> None:
-    """Raises where the planes are not those of a frame."""
-    luma_weights(matrix)
-    if type(bit_depth) is not int or not 8 <= bit_depth <= 16:
-        raise ValueError(f"bit_depth: expected 8 to 16, got {bit_depth!r}")
-    if not isinstance(planes, (tuple, list)) or len(planes) not in (1, 3):
-        got = f"{len(planes)} planes" if isinstance(planes, (tuple, list)) else type(planes).__name__
-        raise ValueError(f"planes: expected (Y,) or (Y, U, V), got {got}")
-    dtype = np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
-    for name, plane in zip("YUV", planes, strict=False):
-        if not isinstance(plane, np.ndarray) or plane.dtype != dtype or plane.ndim != 2 or plane.size == 0:
-            kind, shape = getattr(plane, "dtype", type(plane).__name__), list(getattr(plane, "shape", []))
-            raise TypeError(f"planes: expected {name} as {dtype} [height, width], got {kind} {shape}")
-        if 8 < bit_depth < 16 and plane.max() >> bit_depth:
-            raise ValueError(f"planes: expected codes of {bit_depth} bits, got {plane.max()} in {name}")
-    if len(planes) == 3:
-        _check_chroma(*(plane.shape for plane in planes))
-
-
-def _check_chroma(luma: tuple[int, ...], first: tuple[int, ...], second: tuple[int, ...]) -> None:
-    height, width = luma
-    fitting = [(height, width), (height, -(-width // 2)), (-(-height // 2), -(-width // 2))]
-    if first != second or first not in fitting:
-        sizes = " or ".join(f"{rows} x {columns}" for rows, columns in dict.fromkeys(fitting))
-        raise ValueError(
-            f"planes: expected U and V of {sizes} (height x width) beside Y of {height} x {width}, "
-            f"got {first[0]} x {first[1]} and {second[0]} x {second[1]}"
-        )
