@@ -179,16 +179,13 @@ def bench_frames(timed_on_gpu, crops, quick, gpu, graph):
 
     height, width = (64, 96) if quick else (1080, 1920)
     luma = (255 * crops(1, 1, height, width)[0, 0]).astype(np.uint8)
-    planes = [
-        torch.from_numpy(np.ascontiguousarray(plane)).to(gpu) for plane in (luma, *[luma[::2, ::2]] * 2)
-    ]
+    chroma = np.ascontiguousarray(luma[::2, ::2])
+    planes = [torch.from_numpy(plane).to(gpu) for plane in (luma, chroma, chroma)]
     purifier = GpuFramePurifier("natural", device=gpu, graph=graph)
     for _ in range(3):
         purifier.purify(planes)
-    timed_on_gpu(
-        lambda: purifier.purify(planes), "gpu: frames", f"{width}x{height} 4:2:0, {'graph' if graph else 'eager'}",
-        "srdfast", 1, "frames",
-    )  # fmt: skip
+    case = f"{width}x{height} 4:2:0, {'graph' if graph else 'eager'}"
+    timed_on_gpu(lambda: purifier.purify(planes), "gpu: frames", case, "srdfast", 1, "frames")
 
 
 def bench_launch(timed_on_gpu, many, sized):

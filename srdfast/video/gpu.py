@@ -36,8 +36,8 @@ class GpuFramePurifier:
     """Removes adversarial perturbations from frames, like `FramePurifier`, where the frames already are.
 
     Every plane is purified as a whole, so nothing is reused; results agree with those of `FramePurifier` to
-    a code. Nothing passes through the host: calls put their work on the current stream of torch and return. On
-    a GPU the work for frames of one size is captured into a CUDA graph, and frames may follow each other
+    a code. Nothing passes through the host: calls put their work on the current stream of torch and return.
+    On a GPU the work for frames of one size is captured into a CUDA graph, and frames may follow each other
     before the first is done.
 
     For use by one thread at a time, on one stream.
