@@ -13,23 +13,22 @@ void take_dictionaries(const Call& call, const DictionaryArg& analysis, const py
   const std::int64_t features = problem.signals.extent(1);
   problem.analysis = analysis.view<T>(features);
   problem.synthesis = synthesis.view<T>(features);
-  for (int axis = 0; axis < 3; ++axis) {
-    if (problem.synthesis.extent(axis) == problem.analysis.extent(axis)) continue;
-    if (synthesis.array() != nullptr) require_same_shape(*synthesis.array(), problem.analysis, "as analysis");
-    expected("synthesis", "dictionaries prepared from the arrays that analysis was prepared from",
-             "some of another shape");
-  }
   const PreparedArrays<T>* const forward = synthesis.prepared<T>(true);
   const PreparedArrays<T>* const backward = analysis.prepared<T>(true);
   if ((forward == nullptr) != (backward == nullptr)) {
     expected("analysis, synthesis", "both prepared or both arrays", "one of each");
   }
   if (forward == nullptr) {
+    require_same_shape(*synthesis.array(), problem.analysis, "as analysis");
     const TensorArg thresholds_arg(call, "thresholds", thresholds);
     problem.thresholds = thresholds_view(thresholds_arg, problem.analysis);
     return;
   }
   if (!thresholds.is_none()) expected("thresholds", "None, since they were prepared", "an array");
+  for (int axis = 0; axis < 3; ++axis) {
+    if (problem.synthesis.extent(axis) == problem.analysis.extent(axis)) continue;
+    expected("analysis, synthesis", "dictionaries prepared from the same arrays", "some of other shapes");
+  }
   problem.thresholds = forward->thresholds;
   problem.forward = forward->tables.get();
   problem.backward = backward->tables.get();
