@@ -52,16 +52,13 @@ class ListaGradientDeviceCoder {
     for (int i = block.thread(); i < kRows * stride_; i += block.threads()) rests_[i] = 0;
   }
 
-  // Takes the steps, and keeps their masks.
+  // Takes the steps from codes of zero, and keeps their masks.
   SRDFAST_INLINE void code(std::int64_t dictionary, int, float* rows, int) {
     dictionary_ = dictionary;
     signals_ = rows;
-    const float* const thresholds = args_.forward.thresholds + dictionary * args_.atoms();
-    step_forward(0, signals_, [&](int atom, float, float sum) { return shrink(sum, thresholds[atom]); });
-    for (int step = 1; step < args_.steps; ++step) {
-      to_features(args_.forward, [&](int at, float sum) { rests_[at] = signals_[at] - sum; });
-      step_forward(step, rests_,
-                   [&](int atom, float code, float sum) { return shrink(code + sum, thresholds[atom]); });
+    for (int step = 0; step < args_.steps; ++step) {
+      if (step > 0) to_features(args_.forward, [&](int at, float sum) { rests_[at] = signals_[at] - sum; });
+      step_forward(step, step > 0 ? rests_ : signals_);
     }
   }
 
@@ -70,15 +67,21 @@ class ListaGradientDeviceCoder {
   template <class SignalOf>
   SRDFAST_INLINE void write(int count, const SignalOf& signal_of, const Outputs& outputs) const {
     const int last = args_.steps - 1;
+    for (int i = block_.thread(); i < kRows * stride_; i += block_.threads()) signals_[i] = 0;
     if (args_.rebuilt) {
-      load_rests(count, signal_of);
-      step_back(last, rests_, [](float, float sum) { return sum; });
+      // As if from a step after the last: of_moved = 0, rests = -grad.
+      for (int i = block_.thread(); i < kRows * codes_stride(); i += block_.threads()) codes_[i] = 0;
+      load_grad(count, signal_of, args_.features(), -1, rests_, stride_);
     } else {
-      load_codes(count, signal_of);
+      load_grad(count, signal_of, args_.atoms(), 1, codes_, codes_stride());
     }
-    to_features(args_.backward, [&](int at, float sum) { rests_[at] = signals_[at] = sum; });
-    for (int step = last - 1; step >= 0; --step) {
-      step_back(step, rests_, [](float of_moved, float sum) { return of_moved - sum; });
+    block_.sync();
+    for (int step = last; step >= 0; --step) {
+      if (step < last || args_.rebuilt) {
+        step_back(step);
+      } else {
+        mask_codes(step);
+      }
       to_features(args_.backward, [&](int at, float sum) {
         rests_[at] = sum;
         signals_[at] += sum;
@@ -104,15 +107,13 @@ class ListaGradientDeviceCoder {
   }
   SRDFAST_INLINE int codes_stride() const { return row_stride(args_.atoms()); }
 
-  // visit(bit, row, atom, sum) for the elements of a product that this lane holds.
+  // visit(bit, row, atom, sum) for the elements of a product that this lane holds. Beyond the atoms, to the
+  // end of the group, sums are zero and rows of codes have room: to leave these out would cost registers.
   template <class Visit>
   SRDFAST_INLINE void for_each_code(int group, const Product& product, const Visit& visit) const {
     int bit = 0;
-    product.for_each(block_, [&](int row, int column, float sum) {
-      const int atom = group * kGroup + column;
-      if (atom < args_.atoms()) visit(bit, row, atom, sum);
-      ++bit;
-    });
+    product.for_each(
+        block_, [&](int row, int column, float sum) { visit(bit++, row, group * kGroup + column, sum); });
   }
 
   // take(group, product) for rows [kRows, features] times the tables' matrices [features, atoms].
@@ -132,56 +133,52 @@ class ListaGradientDeviceCoder {
     block_.sync();
   }
 
-  // codes = next(atom, code, rows E^T), and the step's mask: where they are not zero.
-  template <class Next>
-  SRDFAST_INLINE void step_forward(int step, const float* rows, const Next& next) const {
+  // codes = shrink(codes + rows E^T, thresholds), and the step's mask: where they are not zero.
+  SRDFAST_INLINE void step_forward(int step, const float* rows) const {
+    const float* const thresholds = args_.forward.thresholds + dictionary_ * args_.atoms();
     to_atoms(args_.forward, rows, [&](int group, const Product& product) {
       unsigned moves = 0;
       for_each_code(group, product, [&](int bit, int row, int atom, float sum) {
         float& code = codes_[row * codes_stride() + atom];
-        code = next(atom, code, sum);
+        code = shrink(code + sum, atom < args_.atoms() ? thresholds[atom] : 0.0f);
         moves |= static_cast<unsigned>(code != 0) << bit;
       });
       mask(step, group) = moves;
     });
   }
 
-  // of_moved = next(of_moved of the step after, rows D^T) where the step's mask is set, else 0.
-  template <class Next>
-  SRDFAST_INLINE void step_back(int step, const float* rows, const Next& next) const {
-    to_atoms(args_.backward, rows, [&](int group, const Product& product) {
+  // of_moved = of_moved of the step after - rests D^T where the step's mask is set, else 0.
+  SRDFAST_INLINE void step_back(int step) const {
+    to_atoms(args_.backward, rests_, [&](int group, const Product& product) {
       const unsigned moves = mask(step, group);
       for_each_code(group, product, [&](int bit, int row, int atom, float sum) {
         float& of_moved = codes_[row * codes_stride() + atom];
-        of_moved = moves >> bit & 1 ? next(of_moved, sum) : 0.0f;
+        of_moved = moves >> bit & 1 ? of_moved - sum : 0.0f;
       });
     });
   }
 
-  // rests = the gradients by the reconstructions
-  template <class SignalOf>
-  SRDFAST_INLINE void load_rests(int count, const SignalOf& signal_of) const {
-    for (int r = block_.warp(); r < kRows; r += block_.warps()) {
-      const float* const grad = r < count ? args_.grad + signal_of(r) * args_.features() : nullptr;
-      for (int f = block_.lane(); f < args_.features(); f += kWarp) {
-        rests_[r * stride_ + f] = r < count ? grad[f] : 0.0f;
-      }
+  // codes = 0 where the step's mask is not set.
+  SRDFAST_INLINE void mask_codes(int step) const {
+    const int groups = args_.forward.atoms_shape().groups();
+    for (int group = block_.warp(); group < groups; group += block_.warps()) {
+      const unsigned moves = mask(step, group);
+      for_each_code(group, Product(), [&](int bit, int row, int atom, float) {
+        if ((moves >> bit & 1) == 0) codes_[row * codes_stride() + atom] = 0;
+      });
     }
     block_.sync();
   }
 
-  // of_moved of the last step = the gradients by the codes where its mask is set, else 0.
+  // to = sign * gradients [count, width] of the tile, and zero for the rows beyond.
   template <class SignalOf>
-  SRDFAST_INLINE void load_codes(int count, const SignalOf& signal_of) const {
-    const int groups = args_.forward.atoms_shape().groups();
-    for (int group = block_.warp(); group < groups; group += block_.warps()) {
-      const unsigned moves = mask(args_.steps - 1, group);
-      for_each_code(group, Product(), [&](int bit, int row, int atom, float) {
-        const bool passes = row < count && (moves >> bit & 1);
-        codes_[row * codes_stride() + atom] = passes ? args_.grad[signal_of(row) * args_.atoms() + atom] : 0;
-      });
+  SRDFAST_INLINE void load_grad(int count, const SignalOf& signal_of, int width, float sign, float* to,
+                                int apart) const {
+    for (int r = block_.warp(); r < kRows; r += block_.warps()) {
+      const float* const grad = r < count ? args_.grad + signal_of(r) * width : nullptr;
+      for (int i = block_.lane(); i < width; i += kWarp)
+        to[r * apart + i] = r < count ? sign * grad[i] : 0.0f;
     }
-    block_.sync();
   }
 
   const Block& block_;
