@@ -30,14 +30,12 @@ def bench_lista_gradient(timed, learned, sized, steps, rebuilt, library):
     rng = np.random.default_rng(0)
     signals = rng.standard_normal((sized(16384, 64), features), np.float32)
     grad = rng.standard_normal((len(signals), features if rebuilt else atoms), np.float32)
-    tables = (
-        srdfast.prepare(analysis, synthesis, thresholds),
-        srdfast.prepare(synthesis, analysis, thresholds),
-    )
+    backward = srdfast.prepare(analysis, synthesis, thresholds)
+    forward = srdfast.prepare(synthesis, analysis, thresholds)
     tensors = [torch.from_numpy(array) for array in (grad, signals, analysis, thresholds, synthesis)]
     calls = {
         "srdfast": lambda: srdfast.lista_gradient(
-            grad, signals, tables[0], None, tables[1], steps, rebuilt=rebuilt
+            grad, signals, backward, None, forward, steps, rebuilt=rebuilt
         ),
         "torch": lambda: by_autograd(*tensors[:2], tensors[2:], steps, rebuilt).numpy(),
     }
