@@ -39,14 +39,14 @@ class ListaGradientDeviceCoder {
   static std::int64_t shared_bytes(const Arguments& args, int) {
     return SharedMemory::bytes<float>(kRows * row_stride(args.atoms())) +
            SharedMemory::bytes<float>(kRows * row_stride(args.features())) +
-           SharedMemory::bytes<unsigned>(args.steps * mask_size(args));
+           SharedMemory::bytes<unsigned>(std::int64_t{args.steps} * mask_size(args));
   }
 
   SRDFAST_INLINE ListaGradientDeviceCoder(const Block& block, const Arguments& args, SharedMemory& memory)
       : block_(block), args_(args), stride_(row_stride(args.features())) {
     codes_ = memory.take<float>(kRows * codes_stride());
     rests_ = memory.take<float>(kRows * stride_);
-    masks_ = memory.take<unsigned>(args.steps * mask_size(args));
+    masks_ = memory.take<unsigned>(std::int64_t{args.steps} * mask_size(args));
     // Products read rows to the end of a chunk: what lies beyond atoms and features is zero, and stays so.
     for (int i = block.thread(); i < kRows * codes_stride(); i += block.threads()) codes_[i] = 0;
     for (int i = block.thread(); i < kRows * stride_; i += block.threads()) rests_[i] = 0;
