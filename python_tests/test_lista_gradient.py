@@ -190,5 +190,6 @@ def test_errors_name_the_argument(rng):
             "analysis: expected dictionaries prepared with",
         ),
     ):
+        arguments = {**good, **wrong}
         with pytest.raises(error, match=message):
-            srdfast.lista_gradient(**{**good, **wrong})
+            srdfast.lista_gradient(arguments.pop("grad"), **arguments)
