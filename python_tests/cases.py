@@ -38,7 +38,14 @@ def lista(signals, dictionary, **options):
     return (srdfast.lista(signals, dictionary * 0.2, thresholds, dictionary, steps=3, **options).values,)
 
 
-CODERS = [omp, omp_residual, lasso, lista]
+def lista_gradient(signals, dictionary, **options):
+    """By the signals, of half the squared norms of those codes."""
+    learned = dictionary * 0.2, dictionary[..., 0] * 0 + 0.05, dictionary
+    codes = srdfast.lista(signals, *learned, steps=3, **options).values
+    return (srdfast.lista_gradient(codes, signals, *learned, steps=3, **options),)
+
+
+CODERS = [omp, omp_residual, lasso, lista, lista_gradient]
 CODER_IDS = [coder.__name__ for coder in CODERS]
 
 

@@ -35,6 +35,7 @@ ON_GPU = {
     "test_omp",
     "test_lasso",
     "test_lista",
+    "test_lista_gradient",
     "test_split",
     "test_patches",
     "test_purify",

@@ -51,6 +51,7 @@ def redirect_to(device, monkeypatch):
         "omp",
         "lasso",
         "lista",
+        "lista_gradient",
         "split",
         "extract_patches",
         "average_patches",

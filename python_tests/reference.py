@@ -181,6 +181,28 @@ def lista(signals, analysis, thresholds, synthesis, steps=1, index=None):
     return codes
 
 
+def lista_gradient(grad, signals, analysis, thresholds, synthesis, steps=1, index=None, rebuilt=False):
+    """The gradient by signals, and how near each came to a threshold: ([batch, features], [batch]).
+
+    Forward as derivatives [atoms, features] of the codes by the signal, step by step, where kernels go back.
+    """
+    signals, grad = np.asarray(signals, np.float64), np.asarray(grad, np.float64)
+    batch, features = signals.shape
+    encoders, decoders = per_signal(analysis, index, batch), per_signal(synthesis, index, batch)
+    limits = per_signal(np.asarray(thresholds)[..., None], index, batch)
+    gradient, distance = np.zeros(signals.shape), np.full(batch, np.inf)
+    for row, (x, encoder, decoder) in enumerate(zip(signals, encoders, decoders, strict=True)):
+        limit, z, slopes = limits[row][:, 0], np.zeros(len(decoder)), np.zeros((len(decoder), features))
+        for _ in range(steps):
+            moved = z + encoder @ (x - z @ decoder)
+            of_moved = slopes + encoder @ (np.eye(features) - decoder.T @ slopes)
+            slopes = np.where((np.abs(moved) > limit)[:, None], of_moved, 0)
+            distance[row] = min(distance[row], np.min(np.abs(np.abs(moved) - limit)))
+            z = shrink(moved, limit)
+        gradient[row] = grad[row] @ (decoder.T @ slopes if rebuilt else slopes)
+    return gradient, distance
+
+
 # --- split --------------------------------------------------------------------------------------------------
 
 

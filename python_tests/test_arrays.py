@@ -113,7 +113,7 @@ def test_half_types_are_storage_only(rng, coder, storage):
     for part, other in zip(answer, wide, strict=True):
         if part.is_floating_point():
             assert part.dtype == signals.dtype
-            if coder is not cases.lista:  # there the case itself scales the atoms, in half precision
+            if "lista" not in coder.__name__:  # there the case itself scales the atoms, in half precision
                 assert torch.equal(part, other.to(part.dtype))
         else:
             assert torch.equal(part, other)

@@ -96,6 +96,24 @@ def test_prepared_dictionaries_give_the_same_bits(cuda, rng, coder):
     np.testing.assert_array_equal(back(found), back(expected))
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_gradients_by_reconstructions_are_those_of_the_cpu(cuda, problem, rng, steps):
+    signals, dictionary, index = problem
+    grad = rng.normal(size=signals.shape).astype(np.float32)
+    learned = 0.2 * dictionary, dictionary[..., 0] * 0 + np.float32(0.05), dictionary
+    expected = srdfast.lista_gradient(grad, signals, *learned, steps, index, rebuilt=True)
+    moved = on_device(cuda, grad, signals, *learned)
+    found = srdfast.lista_gradient(*moved, steps, on_device(cuda, index), rebuilt=True)
+    np.testing.assert_allclose(back(found), expected, atol=2e-5)
+    analysis, thresholds, synthesis = moved[2:]
+    backward = srdfast.prepare(analysis, synthesis, thresholds)
+    forward = srdfast.prepare(synthesis, analysis, thresholds)
+    again = srdfast.lista_gradient(
+        *moved[:2], backward, None, forward, steps, on_device(cuda, index), rebuilt=True
+    )
+    np.testing.assert_array_equal(back(again), back(found))
+
+
 def test_split_and_patches_are_those_of_the_cpu(cuda, rng):
     images = rng.random((2, 3, 13, 18)).astype(np.float32)
     moved = on_device(cuda, images)

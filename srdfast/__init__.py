@@ -26,6 +26,7 @@ from .coding import (
     split,
 )
 from .errors import DataError, DeviceError, ModelFormatError, UserError
+from .gradient import lista_gradient
 from .info import build_info
 from .likelihood import Assignment, GaussianTables, assign, gaussian_tables
 from .torch_hook import register_when_imported
@@ -60,6 +61,7 @@ __all__ = [
     "get_num_threads",
     "lasso",
     "lista",
+    "lista_gradient",
     "omp",
     "prepare",
     "purify_patches",

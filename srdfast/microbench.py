@@ -74,6 +74,12 @@ def lista_work(features: int, atoms: int, steps: int) -> Work:
     return Work((2 * steps - 1) * 2 * atoms * features, FLOAT * (features + atoms))
 
 
+def lista_gradient_work(features: int, atoms: int, steps: int, rebuilt: bool) -> Work:
+    """The products of `lista`, as many on the way back, and one more where reconstructions come first."""
+    products = 2 * (2 * steps - 1) + rebuilt
+    return Work(products * 2 * atoms * features, FLOAT * (2 * features + (features if rebuilt else atoms)))
+
+
 def purify_work(
     shape: tuple[int, int, int], atoms: int, coder: Coder, patch: int = 8, stride: int = 4
 ) -> Work:

@@ -16,7 +16,8 @@ from torch import Tensor
 from . import coding, likelihood, torch_gradients
 from .codes import LISTA, OMP, Coder, Lasso
 from .derived import Recent
-from .lista_gradient import learned_gradients, lista_gradient
+from .gradient import lista_gradient
+from .lista_learned import learned_gradients
 
 _LIBRARY = torch.library.Library("srdfast", "FRAGMENT")
 _DEVICES = {"cpu": "CPU", "cuda": "CUDA"}
@@ -159,10 +160,9 @@ def _purify_lista(
     patch: int,
     stride: int,
 ) -> Tensor:
-    parts = [synthesis, analysis, thresholds]
-    if any(part.requires_grad for part in parts):
+    if any(part.requires_grad for part in (synthesis, analysis, thresholds)):
         return _purify(images, synthesis, LISTA(steps), index, patch, stride, analysis, thresholds)
-    tables = _PREPARED.of(parts, lambda: coding.prepare(synthesis, analysis, thresholds))
+    tables = _prepared_lista(synthesis, analysis, thresholds)
     return _purify(images, tables, LISTA(steps), index, patch, stride)
 
 
@@ -206,11 +206,40 @@ def _on_support_shape(_: Tensor, support: Tensor, dictionary: Tensor, index: Ten
     return dictionary.new_empty((support.shape[0], dictionary.shape[-1]))
 
 
+def _lista_gradient(
+    grad: Tensor,
+    signals: Tensor,
+    analysis: Tensor,
+    thresholds: Tensor,
+    synthesis: Tensor,
+    index: Tensor | None,
+    steps: int,
+    rebuilt: bool,
+    learned: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """By signals, analysis, thresholds and synthesis; the last three empty unless `learned`."""
+    parts = analysis, thresholds, synthesis
+    if learned:
+        return learned_gradients(grad, signals, *parts, index, steps, rebuilt)
+    if any(part.requires_grad for part in parts):
+        tables: tuple[Any, Any, Any] = parts
+    else:
+        forward = _prepared_lista(synthesis, analysis, thresholds)
+        tables = _prepared_lista(analysis, synthesis, thresholds), None, forward
+    of_signals = lista_gradient(grad, signals, *tables, steps, index, rebuilt, nonfinite=None)
+    return of_signals, *_of_learned(parts, learned)
+
+
 def _lista_gradient_shapes(
     grad: Tensor, signals: Tensor, analysis: Tensor, thresholds: Tensor, synthesis: Tensor, *settings: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    learned = settings[-1]
-    return _image_shape(signals), *learned_gradients(analysis, thresholds, synthesis, learned)
+    return _image_shape(signals), *_of_learned((analysis, thresholds, synthesis), settings[-1])
+
+
+def _of_learned(parts: tuple[Tensor, Tensor, Tensor], learned: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the shapes of the three, or empty."""
+    first, second, third = (part.new_empty(part.shape if learned else (0,)) for part in parts)
+    return first, second, third
 
 
 def _prepared(dictionary: Tensor) -> coding.Prepared | Tensor:
@@ -218,6 +247,12 @@ def _prepared(dictionary: Tensor) -> coding.Prepared | Tensor:
     if dictionary.requires_grad:
         return dictionary
     return _PREPARED.of([dictionary], lambda: coding.prepare(dictionary))
+
+
+def _prepared_lista(synthesis: Tensor, analysis: Tensor, thresholds: Tensor) -> coding.Prepared:
+    """The same for LISTA; with the atoms exchanged, what its gradient needs besides."""
+    parts = [synthesis, analysis, thresholds]
+    return _PREPARED.of(parts, lambda: coding.prepare(*parts))
 
 
 _OMP = "Tensor? index, int max_atoms, float tolerance, str selection"
@@ -250,6 +285,6 @@ for _schema, *_functions in (
     ("pull_back(Tensor slopes, Tensor support, Tensor dictionary, Tensor? index) -> Tensor",
      torch_gradients.pull_back, _on_support_shape, None),
     (f"lista_gradient(Tensor grad, Tensor signals, {_LISTA}, bool rebuilt, bool learned)"
-     " -> (Tensor, Tensor, Tensor, Tensor)", lista_gradient, _lista_gradient_shapes, None),
+     " -> (Tensor, Tensor, Tensor, Tensor)", _lista_gradient, _lista_gradient_shapes, None),
 ):  # fmt: skip
     _register(_schema, *_functions)

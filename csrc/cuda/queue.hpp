@@ -42,7 +42,7 @@ class Queue {
     if (bytes > shared_limit_) {
       throw DeviceError("these dictionaries need " + std::to_string(bytes) +
                         " bytes of shared memory a block, this GPU has " + std::to_string(shared_limit_) +
-                        "; use fewer atoms or features");
+                        "; use fewer atoms, features or steps");
     }
     constexpr int kWithoutAsking = 48 << 10;
     if (bytes > kWithoutAsking) {

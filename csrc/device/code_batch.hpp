@@ -10,7 +10,8 @@
 //       struct Outputs;                                            // the results of the batch
 //       static std::int64_t shared_bytes(const Arguments&, int threads);
 //       Coder(const Block&, const Arguments&, SharedMemory&);
-//       void code(dictionary, count, rows, stride);                // rows [kRows, stride] in shared memory
+//       void code(dictionary, count, rows, stride);                // rows [kRows, stride] in shared memory,
+//                                                                  // the coder's from there on
 //       void reconstruct(count, take);                             // take(row, feature, value)
 //       void write(count, signal_of, outputs);                     // signal_of(row) is its place in the
 //       batch

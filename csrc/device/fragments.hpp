@@ -162,17 +162,29 @@ class WarpProduct {
 };
 
 // rows [16 kRowTiles, inner] in shared memory times a packed matrix [inner, columns], by all warps of a
-// block: take(row, column, sum) for every element, on some lane.
+// block: take(group, product) for every group of 32 columns, on the lanes of some warp.
 template <int kRowTiles, class Block, class Take>
-SRDFAST_INLINE void block_product(const Block& block, const float* rows, int stride, const float* packed,
-                                  const PackedShape& shape, const Take& take) {
+SRDFAST_INLINE void block_groups(const Block& block, const float* rows, int stride, const float* packed,
+                                 const PackedShape& shape, const Take& take) {
   for (int group = block.warp(); group < shape.groups(); group += block.warps()) {
     WarpProduct<kRowTiles> product;
     product.add(block, rows, stride, packed + group * shape.group_size(), shape.chunks());
-    product.for_each(block, [&](int row, int column, float sum) {
-      if (group * kGroup + column < shape.columns) take(row, group * kGroup + column, sum);
-    });
+    take(group, product);
   }
+}
+
+// The same, element by element: take(row, column, sum), on some lane.
+template <int kRowTiles, class Block, class Take>
+SRDFAST_INLINE void block_product(const Block& block, const float* rows, int stride, const float* packed,
+                                  const PackedShape& shape, const Take& take) {
+  block_groups<kRowTiles>(block, rows, stride, packed, shape,
+                          [&](int group, const WarpProduct<kRowTiles>& product) {
+                            product.for_each(block, [&](int row, int column, float sum) {
+                              if (group * kGroup + column < shape.columns) {
+                                take(row, group * kGroup + column, sum);
+                              }
+                            });
+                          });
 }
 
 }  // namespace SRDFAST_LEVEL

@@ -5,6 +5,7 @@
 #include "core/registry.hpp"
 #include "cuda/runtime.hpp"
 #include "ops/assign/assign_device.hpp"
+#include "ops/lista_gradient/lista_gradient_device.hpp"
 #include "ops/patches/patches_device.hpp"
 #include "ops/prepare/prepare_device.hpp"
 #include "ops/purify/purify_device.hpp"
@@ -43,6 +44,8 @@ const auto lasso = register_sequence<LassoProblem<float>>(
     [](auto& queue, const auto& problem) { lasso_device(queue, problem); });
 const auto lista = register_sequence<ListaProblem<float>>(
     [](auto& queue, const auto& problem) { lista_device(queue, problem); });
+const auto lista_gradient = register_sequence<ListaGradientProblem<float>>(
+    [](auto& queue, const auto& problem) { lista_gradient_device(queue, problem); });
 const auto prepare = register_sequence<PrepareProblem<float>>(
     [](auto& queue, const auto& problem) { prepare_device(queue, problem); });
 const auto purify_omp = register_sequence<PurifyProblem<float, OmpCoding<float>>>(

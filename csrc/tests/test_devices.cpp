@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ops/assign/assign_device.hpp"
+#include "ops/lista_gradient/lista_gradient_device.hpp"
 #include "ops/patches/patches_device.hpp"
 #include "ops/prepare/prepare_device.hpp"
 #include "ops/purify/purify_device.hpp"
@@ -108,6 +109,28 @@ struct Signals {
   std::vector<std::int64_t> index;
 };
 
+// Tables as a device keeps them.
+class PreparedOnHost {
+ public:
+  PreparedOnHost(const View<const float, 3>& dictionary, const View<const float, 3>& analysis)
+      : memory_(bytes(dictionary, analysis) / sizeof(Four)), tables(memory_.data()) {
+    InPlaceQueue queue(memory_.data(), kMuchShared);
+    prepare_device(queue, {dictionary, analysis, nullptr});
+  }
+
+ private:
+  static std::size_t bytes(const View<const float, 3>& dictionary, const View<const float, 3>& analysis) {
+    PlacingQueue size;
+    prepare_device(size, {dictionary, analysis, nullptr});
+    return static_cast<std::size_t>(size.bytes());
+  }
+
+  std::vector<Four> memory_;
+
+ public:
+  const CudaTables tables;
+};
+
 struct OmpResults {
   OmpResults(int batch, int most)
       : indices(static_cast<std::size_t>(batch * most), -7),
@@ -138,14 +161,8 @@ void test_omp(const Signals& given, int most, Selection selection, std::int64_t 
       run_device(sequence, problem, shared_limit);
       return results;
     }
-    const PrepareProblem<float> tables{problem.dictionary, {}, nullptr};
-    PlacingQueue size;
-    prepare_device(size, tables);
-    std::vector<Four> memory(static_cast<std::size_t>(size.bytes()) / sizeof(Four));
-    InPlaceQueue queue(memory.data(), shared_limit);
-    prepare_device(queue, tables);
-    const CudaTables kept(memory.data());
-    problem.prepared = &kept;
+    const PreparedOnHost kept(problem.dictionary, {});
+    problem.prepared = &kept.tables;
     run_device(sequence, problem, shared_limit);
     return results;
   };
@@ -222,6 +239,40 @@ void test_lista(const Signals& given, int steps, std::int64_t shared_limit) {
   };
   check(farthest(run(true), run(false)) < 1e-5,
         "lista" + given.text() + ", " + std::to_string(steps) + " steps: the same codes");
+}
+
+void test_lista_gradient(const Signals& given, int steps, bool rebuilt, std::int64_t shared_limit,
+                         bool prepared) {
+  const std::int64_t width = rebuilt ? given.features : given.atoms;
+  const Floats grad = random_floats(given.batch * width, 5);
+  const auto run = [&](bool on_device) {
+    Floats of_signals(given.values.size(), NAN);
+    ListaGradientProblem<float> problem;
+    problem.grad = {grad.data(), {given.batch, width}};
+    problem.signals = given.view();
+    problem.analysis = given.analysis_view();
+    problem.thresholds = given.thresholds_view();
+    problem.synthesis = given.dictionary_view();
+    problem.index = given.index_view();
+    problem.steps = steps;
+    problem.rebuilt = rebuilt;
+    problem.of_signals = {of_signals.data(), {given.batch, given.features}};
+    const auto sequence = [](auto& queue, const auto& of) { lista_gradient_device(queue, of); };
+    if (!on_device) {
+      run_kernel(problem);
+    } else if (!prepared) {
+      run_device(sequence, problem, shared_limit);
+    } else {
+      const PreparedOnHost forward(problem.synthesis, problem.analysis);
+      const PreparedOnHost backward(problem.analysis, problem.synthesis);
+      problem.forward = &forward.tables;
+      problem.backward = &backward.tables;
+      run_device(sequence, problem, shared_limit);
+    }
+    return of_signals;
+  };
+  check(farthest(run(true), run(false)) < 2e-5,
+        "lista_gradient" + given.text() + ", " + std::to_string(steps) + " steps: the same gradients");
 }
 
 // Atoms as the shifts of clusters, signals as latents. The third atom of a dictionary is the second again.
@@ -374,6 +425,10 @@ int main() {
     test_omp(*given, 11, Selection::residual, kLittleShared, true);
     test_lista(*given, 1, kLittleShared);
     test_lista(*given, 3, kMuchShared);
+    for (const bool rebuilt : {false, true}) {
+      test_lista_gradient(*given, 1, rebuilt, kLittleShared, rebuilt);
+      test_lista_gradient(*given, 3, rebuilt, kMuchShared, !rebuilt);
+    }
     test_assign(*given);
   }
   test_lasso(lone, kMuchShared);

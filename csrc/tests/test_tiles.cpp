@@ -8,6 +8,7 @@
 #include "ops/assign/assign_tile.hpp"
 #include "ops/lasso/lasso_tile.hpp"
 #include "ops/lista/lista_tile.hpp"
+#include "ops/lista_gradient/lista_gradient_tile.hpp"
 #include "ops/omp/omp_tile.hpp"
 
 namespace {
@@ -148,6 +149,56 @@ void test_lista(const Case& given) {
         given.features, given.count);
 }
 
+// By central differences of the coder in double precision, of a loss whose gradient by codes or
+// reconstructions is `slopes`; a difference that crosses a threshold shows none.
+void test_lista_gradient(const Case& given, int steps, bool rebuilt) {
+  const int atoms = given.atoms, features = given.features, width = padded(features);
+  const std::vector<double> thresholds(atoms, 0.05),
+      synthesis(given.dictionary.begin(), given.dictionary.end());
+  std::vector<double> analysis = synthesis, signals(given.signals.begin(), given.signals.end());
+  for (double& value : analysis) value *= 0.3;
+  const View<const double, 3> analysis_view{analysis.data(), {1, atoms, features}};
+  const View<const double, 3> synthesis_view{synthesis.data(), {1, atoms, features}};
+  const View<const double, 2> thresholds_view{thresholds.data(), {1, atoms}};
+  const ListaTables<double> forward(analysis_view, synthesis_view, steps, everything);
+  const ListaTables<double> backward(synthesis_view, analysis_view, steps, everything);
+  const int outputs = rebuilt ? features : atoms;
+  std::vector<double> slopes(given.count * outputs), out(kTile * width);
+  for (std::size_t i = 0; i < slopes.size(); ++i) slopes[i] = std::sin(static_cast<double>(i));
+  ListaGradient<double> gradient(steps, rebuilt, thresholds_view, forward, backward);
+  gradient.differentiate(0, given.count, signals.data(), slopes.data());
+
+  ListaCoder<double> coder(steps, thresholds_view, forward);
+  const auto losses = [&](double shift, std::vector<bool>& moves) {
+    std::vector<double> moved = signals, found(given.count);
+    for (int i = 0; i < given.count * features; ++i) moved[i] += shift * std::cos(3.0 * i);
+    moves.clear();
+    coder.code(0, given.count, moved.data(), [&](int) {
+      for (int i = 0; i < given.count * atoms; ++i) moves.push_back(coder.codes(i / atoms)[i % atoms] != 0);
+    });
+    coder.reconstruct(given.count, out.data(), width);
+    for (int i = 0; i < given.count * outputs; ++i) {
+      const int row = i / outputs, at = i % outputs;
+      found[row] += slopes[i] * (rebuilt ? out[row * width + at] : coder.codes(row)[at]);
+    }
+    return found;
+  };
+  std::vector<bool> below, above;
+  const std::vector<double> lower = losses(-1e-7, below), upper = losses(1e-7, above);
+  if (below != above) return;
+  bool right = true;
+  for (int r = 0; r < given.count; ++r) {
+    double slope = 0;
+    for (int f = 0; f < features; ++f) {
+      slope += gradient.of_signal(r)[f] * std::cos(3.0 * (r * features + f));
+    }
+    const double measured = (upper[r] - lower[r]) / 2e-7;
+    right &= std::abs(measured - slope) <= 1e-6 * (1 + std::abs(slope));
+  }
+  check(right, forward.by_gram ? "lista_gradient: one product a step" : "lista_gradient: two products a step",
+        atoms, features, given.count);
+}
+
 void test_lasso(const Case& given) {
   const LassoSettings<float> settings{0.2f, 1e-5f, 2000};
   const GramTables<float> tables(given.view(), everything);
@@ -232,6 +283,12 @@ int main() {
           test_omp(given, Selection::correlation);
           test_omp(given, Selection::residual);
           if (kind == Kind::plain) test_lista(given);
+          if (kind == Kind::plain) {
+            for (const int steps : {1, 3}) {
+              test_lista_gradient(given, steps, false);
+              test_lista_gradient(given, steps, true);
+            }
+          }
           if (kind != Kind::huge) test_assign(given);
           if (kind != Kind::tiny && kind != Kind::huge) test_lasso(given);
         }

@@ -90,6 +90,12 @@ class ListaCoder {
 
   // Codes signals [count, features].
   void code(std::int64_t dictionary, int count, const T* signals) {
+    code(dictionary, count, signals, [](int) {});
+  }
+
+  // The same; after(step) is called when the codes of a step are there.
+  template <class After>
+  void code(std::int64_t dictionary, int count, const T* signals, const After& after) {
     choose(dictionary);
     tables_.to_atoms.multiply(dictionary, count, signals, tables_.features,
                               [this](int row, int atom, const Vector<T>& analysed) {
@@ -97,12 +103,14 @@ class ListaCoder {
                                 if (steps_ > 1) store(analysed, analysed_.data() + at);
                                 keep(at, atom, analysed);
                               });
+    after(0);
     for (int step = 1; step < steps_; ++step) {
       if (tables_.by_gram) {
         correct_by_gram(count);
       } else {
         correct_by_residuals(count, signals);
       }
+      after(step);
     }
   }
 

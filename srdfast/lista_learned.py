@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gradient of LISTA through its steps, by the signals and by what was learned.
+"""The gradient of LISTA by what was learned, atoms and thresholds, and by the signals with it, in torch.
 
 A step from codes z, with r = x - zD, is moved = z + r E^T and z' = moved - clamp(moved, -thresholds,
 thresholds): the gradient by z' passes to `moved` where that left the thresholds behind, and to the threshold
@@ -14,7 +14,7 @@ from torch import Tensor
 TOGETHER = 8192  # signals whose steps are in memory at once
 
 
-def lista_gradient(
+def learned_gradients(
     grad: Tensor,
     signals: Tensor,
     analysis: Tensor,
@@ -23,9 +23,8 @@ def lista_gradient(
     index: Tensor | None,
     steps: int,
     rebuilt: bool,
-    learned: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by signals, analysis, thresholds and synthesis; the last three empty unless `learned`.
+    """Gradients by signals, analysis, thresholds and synthesis; the first alone is `srdfast.lista_gradient`.
 
     Args:
         grad: by the codes [n, atoms], or where `rebuilt`, by the reconstructions [n, features].
@@ -36,28 +35,18 @@ def lista_gradient(
         index: integers [n], the dictionary of each signal; None where there is one.
         steps: shrinkage steps.
         rebuilt: what `grad` belongs to.
-        learned: whether the gradients by analysis, thresholds and synthesis are wanted.
     """
     of_signals = torch.zeros_like(signals, memory_format=torch.contiguous_format)
-    of_learned = learned_gradients(analysis, thresholds, synthesis, learned)
-    stacks = _stacked(analysis, thresholds, synthesis)
-    sums = _stacked(*of_learned) if learned else ()
+    of_learned = [part.new_zeros(part.shape) for part in (analysis, thresholds, synthesis)]
+    stacks, sums = _stacked(analysis, thresholds, synthesis), _stacked(*of_learned)
     for dictionary, rows in _groups(index, len(signals), signals.device):
         own_analysis, own_thresholds, own_synthesis = (stack[dictionary] for stack in stacks)
         of_signals[rows], *of_own = _through_steps(
-            grad[rows], signals[rows], own_analysis, own_thresholds, own_synthesis, steps, rebuilt, learned
+            grad[rows], signals[rows], own_analysis, own_thresholds, own_synthesis, steps, rebuilt
         )
         for total, part in zip(sums, of_own, strict=True):
             total[dictionary] += part
-    return of_signals, *of_learned
-
-
-def learned_gradients(
-    analysis: Tensor, thresholds: Tensor, synthesis: Tensor, learned: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Zeros of the shapes of the three, or nothing three times."""
-    made = [part.new_zeros(part.shape if learned else (0,)) for part in (analysis, thresholds, synthesis)]
-    return made[0], made[1], made[2]
+    return of_signals, of_learned[0], of_learned[1], of_learned[2]
 
 
 def _stacked(analysis: Tensor, thresholds: Tensor, synthesis: Tensor) -> tuple[Tensor, ...]:
@@ -88,31 +77,28 @@ def _through_steps(
     synthesis: Tensor,
     steps: int,
     rebuilt: bool,
-    learned: bool,
-) -> list[Tensor]:
-    """The same for signals of one dictionary: [n, features] and, where `learned`, three gradients."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same for signals of one dictionary."""
     codes, moved, rests = [], [signals @ analysis.mT], [signals]  # codes are zero before the first step
     for _ in range(steps - 1):
         codes.append(_shrunk(moved[-1], thresholds))
         rests.append(signals - codes[-1] @ synthesis)
         moved.append(codes[-1] + rests[-1] @ analysis.mT)
     of_signals = torch.zeros_like(signals)
-    of_analysis, of_thresholds, of_synthesis = learned_gradients(analysis, thresholds, synthesis, learned)
-    if learned and rebuilt:
+    of_analysis, of_thresholds, of_synthesis = map(torch.zeros_like, (analysis, thresholds, synthesis))
+    if rebuilt:
         of_synthesis += _shrunk(moved[-1], thresholds).mT @ grad
     of_codes = grad @ synthesis.mT if rebuilt else grad
     for step in reversed(range(steps)):
         of_moved = of_codes * (moved[step].abs() > thresholds)
         of_rest = of_moved @ analysis
         of_signals += of_rest
-        if learned:
-            of_thresholds -= (of_moved * moved[step].sign()).sum(0)
-            of_analysis += of_moved.mT @ rests[step]
+        of_thresholds -= (of_moved * moved[step].sign()).sum(0)
+        of_analysis += of_moved.mT @ rests[step]
         if step > 0:
             of_codes = of_moved - of_rest @ synthesis.mT
-            if learned:
-                of_synthesis -= codes[step - 1].mT @ of_rest
-    return [of_signals, of_analysis, of_thresholds, of_synthesis] if learned else [of_signals]
+            of_synthesis -= codes[step - 1].mT @ of_rest
+    return of_signals, of_analysis, of_thresholds, of_synthesis
 
 
 def _shrunk(moved: Tensor, thresholds: Tensor) -> Tensor:
