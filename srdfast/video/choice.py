@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-CUT = 6 / 255  # mean absolute difference of the sketches, in [0, 1], that calls for another look
+CHANGED = 6 / 255  # mean absolute difference of the sketches, in [0, 1], that calls for another look,
+SOONEST = 4  # but only so many frames after the last one: leaves in the wind change all the time
+CUT = 24 / 255  # that calls for one at once
 SKETCH = 48  # pixels of the luma in each direction that a sketch looks at, about
 USUAL_SIZE = 224  # side in pixels of what an encoder sees that names no size of its own
 FINER = 2  # a plane is first averaged down to no less than so many times what the encoder sees
@@ -25,9 +27,10 @@ FINER = 2  # a plane is first averaged down to no less than so many times what t
 class ClusterChoice:
     """The cluster of one frame after another.
 
-    The encoder looks at the first frame, at every `every`-th after a look, and at one whose sketch (a sparse
-    grid of luma pixels) differs clearly from that of the last look, as after a cut. The cluster changes only
-    if another one's log prior + log density is above that of the present one by more than `hysteresis`.
+    The encoder looks at the first frame, at every `every`-th after a look, at one whose sketch (a sparse grid
+    of luma pixels) differs clearly from that of a look some frames ago, and at one that differs as much as
+    after a cut. The cluster changes only if another one's log prior + log density is above that of the
+    present one by more than `hysteresis`.
 
     Args:
         purifier: its encoder and Gaussians choose.
@@ -61,10 +64,16 @@ class ClusterChoice:
         """
         sketch = _sketch(planes[0], levels[0])
         self._age += 1
-        if self._sketch is None or self._age >= self._every or np.abs(sketch - self._sketch).mean() > CUT:
+        if self._is_due(sketch):
             self._look(planes, levels, matrix)
             self._sketch, self._age = sketch, 0
         return self.cluster
+
+    def _is_due(self, sketch: Floats) -> bool:
+        if self._sketch is None or self._age >= self._every:
+            return True
+        change = float(np.abs(sketch - self._sketch).mean())
+        return change > (CHANGED if self._age >= SOONEST else CUT)
 
     def _look(self, planes: Sequence[np.ndarray], levels: Sequence[Levels], matrix: str) -> None:
         planes, levels = (planes[:1], levels[:1]) if self._grey else (planes, levels)
