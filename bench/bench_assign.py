@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from srdfast.clusters import Gaussians, NearestCluster
+from srdfast.clusters import Gaussians
+from srdfast.nearest import NearestCluster
 from srdfast.microbench import Work
 
 ENGINES = {"srdfast": "assign", "faiss-cpu": "faiss", "numpy": "product"}

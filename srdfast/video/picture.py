@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = {"clean": clean, "attacked": attacked, "purified": purify(attacked)}
     with torch.no_grad():
         views = [View(name, row.numpy(), classifier(row).argmax(1).numpy()) for name, row in rows.items()]
-    views.insert(2, View("the attack, x 10", perturbation(clean.numpy(), attacked.numpy())))
+    views.insert(2, View("attack x 10", perturbation(clean.numpy(), attacked.numpy())))
     draw(
         options.out,
         views,
