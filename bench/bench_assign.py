@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from srdfast.clusters import Gaussians
-from srdfast.nearest import NearestCluster
 from srdfast.microbench import Work
+from srdfast.nearest import NearestCluster
 
 ENGINES = {"srdfast": "assign", "faiss-cpu": "faiss", "numpy": "product"}
 
