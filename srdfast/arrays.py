@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -56,9 +57,9 @@ class Kind:
         """An uninitialised array; `dtype` defaults to the one computed in."""
         return _empty(self.library, self.device, shape, dtype or self.dtype)
 
-    @property
+    @cached_property
     def place(self) -> CudaPlace | None:
-        """Where kernels on arrays of this kind run; None is the CPU."""
+        """Where the kernels of one call run on arrays of this kind; None is the CPU."""
         return place_of(self.library, self.device)
 
     def result(self, array: Array) -> Array:

@@ -28,7 +28,7 @@ View<const T, 3> dictionary_view(const TensorArg& arg, std::int64_t features) {
   return view;
 }
 
-// Own copies of dictionaries, and the tables made of them, in the memory of the device that `device` names.
+// Own copies of dictionaries, and the tables made of them, all on one device.
 template <class T>
 struct PreparedArrays {
   View<const T, 3> dictionary,

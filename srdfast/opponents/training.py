@@ -80,16 +80,7 @@ class Opponents:
             torch.manual_seed(recipe.seed)
             return denoiser_of_cost(purifier_multiply_adds(self.purifier, shape), shape)
 
-        schedule = Schedule(
-            recipe.denoiser_epochs,
-            batch=64,
-            learning_rate=recipe.denoiser_rate,
-            weight_decay=0.0,
-            optimizer="adam",
-            warmup=0.1,
-            augment=False,
-            seed=recipe.seed,
-        )
+        schedule = self._on_pairs(recipe.denoiser_epochs, recipe.denoiser_rate)
         loss = task_loss(self.classifier.requires_grad_(False), pairs, False, Config.refine_pixel_weight)
         return self._trained("denoiser", make, self.train, pairs.rows, schedule, _in_bfloat16(loss))
 
@@ -97,16 +88,7 @@ class Opponents:
     def one_dictionary(self) -> Purifier:
         """The purifier with one dictionary: the mean of its own, trained further on the pairs."""
         start, recipe = one_of(self.purifier.bank), self.recipe
-        schedule = Schedule(
-            recipe.dictionary_epochs,
-            batch=64,
-            learning_rate=recipe.dictionary_rate,
-            weight_decay=0.0,
-            optimizer="adam",
-            warmup=0.1,
-            augment=False,
-            seed=recipe.seed,
-        )
+        schedule = self._on_pairs(recipe.dictionary_epochs, recipe.dictionary_rate)
         loss = task_loss(self.classifier.requires_grad_(False), self.pairs, False, Config.refine_pixel_weight)
         path, mark = self.folder / "one-dictionary.safetensors", self._mark("one_dictionary")
         if not path.is_file() or load_tensors(path)[1].get("mark") != mark:
@@ -197,6 +179,19 @@ class Opponents:
             pixels = (self.purifier(part) * 255).round().to(torch.uint8)
             purified[start : start + IMAGES_TOGETHER] = pixels.cpu().numpy()
         return purified
+
+    def _on_pairs(self, epochs: int, learning_rate: float) -> Schedule:
+        """How a rival is trained on the pairs: as the dictionaries are."""
+        return Schedule(
+            epochs,
+            batch=64,
+            learning_rate=learning_rate,
+            weight_decay=0.0,
+            optimizer="adam",
+            warmup=0.1,
+            augment=False,
+            seed=self.recipe.seed,
+        )
 
     def _trained(
         self,

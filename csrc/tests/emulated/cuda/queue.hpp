@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands in for cuda/queue.hpp in a build for tests (SRDFAST_CUDA=HOST): the operators' work on a device runs
+// on threads of the CPU, in the memory that the caller of a GPU would give, so that all between Python and
+// the kernels can be tested without one.
+#pragma once
+
+#include "core/registry.hpp"
+#include "tests/host_queue.hpp"
+
+namespace srdfast::cuda {
+
+constexpr std::int64_t kSharedLimit = 227 << 10;  // an H100's
+
+// Registers sequence(queue, problem), an operator's work on a device.
+template <class Problem, class Sequence>
+CudaRegistration<Problem> register_sequence(Sequence) {
+  return {[](const Problem& problem) {
+            PlacingQueue queue;
+            Sequence{}(queue, problem);
+            return queue.bytes();
+          },
+          [](const Problem& problem, const CudaCall& call) {
+            InPlaceQueue queue(call.workspace, kSharedLimit);
+            Sequence{}(queue, problem);
+          }};
+}
+
+}  // namespace srdfast::cuda
