@@ -112,6 +112,9 @@ def test_what_is_no_frame_is_named():
         steady.purify((*tensors(picture(20, 20)), *[torch.zeros(3, 3, dtype=torch.uint8)] * 2))
     with pytest.raises(ValueError, match="choose_every"):
         GpuFramePurifier(one_channel_bank(), device="cpu", choose_every=0)
+    if not torch.cuda.is_available():
+        with pytest.raises(srdfast.DeviceError, match="device: torch finds no GPU"):
+            GpuFramePurifier(one_channel_bank(), device="cuda")
     with pytest.raises(srdfast.DeviceError, match="GpuFramePurifier"):
         FramePurifier(one_channel_bank(), device="cuda")
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .errors import DataError, UserError
+from .answers import answer, complain
+from .errors import DataError
 from .stages.config import Config
 from .video.options import add_arguments as add_video_arguments
 
@@ -26,45 +26,24 @@ if TYPE_CHECKING:
     from .purifier import Purifier
 
 DEFAULT = " (default: %(default)s)"
-MISTAKES = (UserError, ValueError, TypeError, OSError)
-OF_TRAIN = ("torch", "sklearn", "faiss", "tqdm", "PIL", "matplotlib", "scipy", "skimage")
-EXTRAS = {**dict.fromkeys(OF_TRAIN, "train"), "av": "video"}  # by the package that is missing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
-    try:
+
+    def run() -> int:
         options = _parser().parse_args(arguments)
         code: int = options.run(options)
-        sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("srdfast: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone: nothing is left to do or to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS or sys.flags.dev_mode:
-            raise
-        return _complain(f'this needs {package}: pip install "srdfast[{EXTRAS[package]}]"')
-    except MISTAKES as error:
-        if sys.flags.dev_mode:
-            raise
-        return _complain(str(error))
 
-
-def _complain(message: str) -> int:
-    print(f"srdfast: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    return answer(run)
 
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise SystemExit(_complain(f"{message} (see {self.prog} --help)"))
+        raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -215,7 +194,7 @@ def _purify(options: argparse.Namespace) -> int:
             print(path, flush=True)
         else:
             failures += 1
-            _complain(f"{path}: {problem}")
+            complain(f"{path}: {problem}")
     return 2 if failures else 0
 
 

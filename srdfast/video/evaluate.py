@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..answers import answer
 from ..attacks import pgd
 from ..data import Dataset, balanced_rows, load
 from ..networks import load_network
@@ -240,4 +241,4 @@ def frames_of(path: Path) -> Iterator[tuple[np.ndarray, ...]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer(main))

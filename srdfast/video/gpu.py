@@ -18,6 +18,7 @@ from ..bank import SRDBank
 from ..batches import in_library_of
 from ..codes import LISTA
 from ..encoding import Encoding
+from ..errors import DeviceError
 from ..planes import Levels, to_rgb
 from ..purifier import Purifier
 from .blocks import Geometry
@@ -52,7 +53,7 @@ class GpuFramePurifier:
 
     Raises:
         FileNotFoundError, ModelFormatError, TypeError, ValueError: as `FramePurifier`.
-        DeviceError: the device is a GPU, and this build has no CUDA kernels.
+        DeviceError: the device is a GPU, and torch finds none or this build has no CUDA kernels.
     """
 
     def __init__(
@@ -236,6 +237,8 @@ def _reflected(length: int, halo: int, device: torch.device) -> Tensor:
 
 def _device(name: str | torch.device) -> torch.device:
     device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"device: torch finds no GPU for {str(name)!r}; FramePurifier is for the CPU")
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
     return device

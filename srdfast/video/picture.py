@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..answers import answer
 from ..attacks import pgd
 from ..networks import load_network
 from ..pictures import View, draw, perturbation
@@ -72,4 +73,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer(main))
