@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import cases
 import numpy as np
@@ -16,7 +17,8 @@ torch = pytest.importorskip("torch")
 from srdfast import encoding, pretrained  # noqa: E402
 from srdfast.clusters import Gaussians  # noqa: E402
 from srdfast.encoding import Encoding  # noqa: E402
-from srdfast.networks import ResNet, for_inference  # noqa: E402
+from srdfast.folded import FoldedNetwork  # noqa: E402
+from srdfast.networks import ResNet  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +72,9 @@ def both(gaussians):
 
 def coarse_choices(encoder, images, gaussians):
     """What the latents in bfloat16 choose, and which of it is sure."""
-    coarse = encoding._in_bfloat16(for_inference(encoder))
+    coarse = FoldedNetwork.of(encoder).bfloat16()
     with torch.no_grad():
-        latents = encoding._coarse_latents(coarse, images)
+        latents = coarse.latents(images)
     best, sure = encoding._Screen(gaussians)(latents)
     return best.numpy(), sure.numpy()
 
@@ -105,8 +107,8 @@ def test_equal_clusters_go_to_the_first(encoder, images):
 def test_the_error_of_the_shipped_encoder_is_far_below_the_bound():
     defence = srdfast.Purifier.from_pretrained("cifar10", screening=True)
     pictures = pretrained.sample(200).tensors()[0]
-    coarse = encoding._in_bfloat16(for_inference(defence.encoder))
-    fine, rough = torch.from_numpy(defence._latents(pictures)), encoding._coarse_latents(coarse, pictures)
+    coarse = FoldedNetwork.of(defence.encoder).bfloat16()
+    fine, rough = torch.from_numpy(defence._latents(pictures)), coarse.latents(pictures)
     screen = encoding._Screen(defence.bank.gaussians)
     change = (fine - rough).double()
     slopes = (rough[:, None] - screen._means) * screen._precisions
@@ -175,9 +177,9 @@ def test_likelihoods_and_pixels_are_those_of_float32(encoder, images):
 @pytest.mark.parametrize("tiles", [False, True])
 def test_screening_can_be_switched(encoder, images, monkeypatch, screening, tiles):
     defence, batches = purifier(encoder, images, screening), []
-    honest = encoding._coarse_latents
+    honest = encoding._Screen.__call__
     monkeypatch.setattr(encoding, "has_bfloat16_tiles", lambda: tiles)
-    monkeypatch.setattr(encoding, "_coarse_latents", lambda *args: batches.append(1) or honest(*args))
+    monkeypatch.setattr(encoding._Screen, "__call__", lambda *args: batches.append(1) or honest(*args))
     defence.assign(images)
     assert bool(batches) == (tiles if screening is None else screening)
     batches.clear()
@@ -190,7 +192,8 @@ def test_an_image_that_is_not_sure_is_seen_by_float32(encoder, images, monkeypat
     defence = purifier(encoder, images, True)
     expected = purifier_like(defence, False).assign(images)
     monkeypatch.setattr(encoding, "SCREENING_ERROR", 1e9)
-    monkeypatch.setattr(encoding, "_coarse_latents", lambda net, some: torch.zeros(len(some), encoder.latent))
+    blind = SimpleNamespace(latents=lambda some: torch.zeros(len(some), encoder.latent))
+    monkeypatch.setattr(FoldedNetwork, "bfloat16", lambda self: blind)
     assert torch.equal(defence.assign(images), expected)
 
 

@@ -7,7 +7,8 @@ import torch
 
 from srdfast.errors import ModelFormatError
 from srdfast.files import load_tensors, save_tensors
-from srdfast.networks import ResNet, build, for_inference, load_network, save_network, tensors_of
+from srdfast.folded import FoldedNetwork
+from srdfast.networks import ResNet, build, load_network, save_network, tensors_of
 
 
 @pytest.fixture
@@ -90,18 +91,24 @@ def test_files_that_are_no_networks(net, tmp_path):
 
 
 @pytest.mark.parametrize(("depth", "stem", "side"), [(10, "small", 32), (18, "small", 16), (10, "large", 64)])
-def test_the_form_for_inference_gives_the_same_answers(depth, stem, side):
+def test_the_folded_network_gives_the_same_latents(depth, stem, side):
     torch.manual_seed(1)
     net = ResNet(depth=depth, width=4, classes=3, stem=stem)
     for _ in range(3):
         net(torch.rand(8, 3, side, side))  # statistics that are not those of the start
     net.eval()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    fast, images = for_inference(net), torch.rand(5, 3, side, side)
-    torch.testing.assert_close(fast.latents(images), net.latents(images), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(fast(images), net(images), rtol=1e-4, atol=1e-5)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
-    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    fast, images = FoldedNetwork.of(net), torch.rand(5, 3, side, side)
+    latents = fast.latents(images)
+    torch.testing.assert_close(latents, net.latents(images), rtol=1e-4, atol=1e-5)
+    assert not latents.requires_grad
+    rough = fast.bfloat16().latents(images)
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, latents, rtol=0.1, atol=0.02 * float(latents.abs().max()))
+    with torch.no_grad():
+        net.stem[0].weight.mul_(2)
+        before["stem.0.weight"].mul_(2)
+    assert torch.equal(fast.latents(images), latents), "it keeps copies"
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, before[name]), "the network itself is left alone"
 

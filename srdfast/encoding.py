@@ -5,7 +5,6 @@ Where the processor multiplies tiles of bfloat16, most clusters are chosen by la
 the time: those that the error of bfloat16 cannot change. The other images are encoded in float32.
 """
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from torch.nn import functional
 
 from .clusters import Floats, Gaussians
 from .derived import Derived
+from .folded import FoldedNetwork
 from .nearest import NearestCluster
 from .nearest_gpu import NearestOnGpu
-from .networks import ResNet, for_inference, tensors_of
+from .networks import ResNet, tensors_of
 
 IMAGES_TOGETHER = 128  # seen at once, so that the activations stay in the cache
 IMAGES_TOGETHER_ON_GPU = 4096  # enough to fill one; bounds the memory of the activations
@@ -56,8 +56,8 @@ class Encoding:
         self.nearest = NearestCluster(gaussians, lookup)
         self.screening, self._image_size = screening, image_size
         self._screen = _Screen(gaussians)
-        self._fine: Derived[ResNet] = Derived()
-        self._coarse: Derived[ResNet] = Derived()
+        self._fine: Derived[FoldedNetwork] = Derived()
+        self._coarse: Derived[FoldedNetwork] = Derived()
         self._on_gpu: dict[torch.device, NearestOnGpu] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -84,8 +84,8 @@ class Encoding:
         seen = self._seen(encoder, images)
         if not self._screens(seen):
             return self._lookup(self._latents(encoder, seen))[0]
-        coarse = self._coarse.of("", tensors_of(encoder), lambda: _in_bfloat16(self._folded(encoder)))
-        found = [self._screen(_coarse_latents(coarse, some)) for some in seen.split(IMAGES_TOGETHER)]
+        coarse = self._coarse.of("", tensors_of(encoder), lambda: self._folded(encoder).bfloat16())
+        found = [self._screen(coarse.latents(some)) for some in seen.split(IMAGES_TOGETHER)]
         clusters, sure = (torch.cat(parts) for parts in zip(*found, strict=True))
         unsure = (~sure).nonzero()[:, 0]
         if len(unsure):
@@ -112,8 +112,8 @@ class Encoding:
     def _seen(self, encoder: ResNet, images: Tensor) -> Tensor:
         return seen_by(encoder, images.detach(), self._image_size if len(images) else None)
 
-    def _folded(self, encoder: ResNet) -> ResNet:
-        return self._fine.of("", tensors_of(encoder), lambda: for_inference(encoder))
+    def _folded(self, encoder: ResNet) -> FoldedNetwork:
+        return self._fine.of("", tensors_of(encoder), lambda: FoldedNetwork.of(encoder))
 
     def _latents(self, encoder: ResNet, seen: Tensor) -> Tensor:
         """Latents float32 [batch, latent], on the images' device."""
@@ -164,17 +164,3 @@ class _Screen:
         sure = scores[rows, best, None] - scores > error
         sure[rows, best] = True
         return best, sure.all(1)
-
-
-def _in_bfloat16(fast: ResNet) -> ResNet:
-    """A copy whose convolutions are in bfloat16."""
-    coarse = copy.deepcopy(fast)
-    coarse.stem.bfloat16()
-    coarse.blocks.bfloat16()
-    return coarse
-
-
-def _coarse_latents(coarse: ResNet, images: Tensor) -> Tensor:
-    """Latents float32 [n, latent]; the images are normalised and the positions averaged in float32."""
-    seen = ((images - coarse.mean) / coarse.std).bfloat16()
-    return coarse.blocks(coarse.stem(seen)).float().mean((2, 3))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks that hand out their latents: the classifiers and encoders of every stage."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .errors import ModelFormatError
 from .files import load_tensors, save_tensors
@@ -18,7 +16,7 @@ from .files import load_tensors, save_tensors
 BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Basic residual block (He et al. 2016, arXiv 1512.03385, figure 5 left)."""
 
     def __init__(self, channels: int, features: int, stride: int) -> None:
@@ -34,6 +32,7 @@ class _Block(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features of x [batch, channels, height, width], with `stride` times fewer rows and columns."""
         out = functional.relu(self.norm1(self.conv1(x)), inplace=True)
         out = self.norm2(self.conv2(out)).add_(self.shortcut(x))
         return functional.relu(out, inplace=True)
@@ -91,7 +90,7 @@ class ResNet(nn.Module):
         channels = width
         for stage, count in enumerate(BLOCKS[depth]):
             for block in range(count):
-                blocks.append(_Block(channels, width << stage, 2 if stage and block == 0 else 1))
+                blocks.append(Block(channels, width << stage, 2 if stage and block == 0 else 1))
                 channels = width << stage
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(channels, classes)
@@ -113,24 +112,6 @@ class ResNet(nn.Module):
         return self.head(self.latents(images))
 
 
-@torch.no_grad()
-def for_inference(net: ResNet) -> ResNet:
-    """A copy of a network that gives the same latents and logits faster, and cannot be trained.
-
-    Every normalisation is folded into its convolution, and the weights lie with the channels last, as the
-    CPU's convolutions want them. The answers differ from those of `net` in eval mode by rounding only.
-    """
-    fast = copy.deepcopy(net).eval()
-    _fold(fast.stem, "0", "1")
-    for block in fast.blocks:
-        assert isinstance(block, _Block)
-        _fold(block, "conv1", "norm1")
-        _fold(block, "conv2", "norm2")
-        if len(block.shortcut):
-            _fold(block.shortcut, "0", "1")
-    return fast.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
 def tensors_of(module: nn.Module) -> list[torch.Tensor]:
     """Parameters and buffers of a module; `parameters()` itself is slow beside the latents of one image."""
     found: list[torch.Tensor] = []
@@ -141,15 +122,6 @@ def tensors_of(module: nn.Module) -> list[torch.Tensor]:
         found += [tensor for tensor in part._buffers.values() if tensor is not None]
         waiting += [child for child in part._modules.values() if child is not None]
     return found
-
-
-def _fold(module: nn.Module, convolution: str, norm: str) -> None:
-    """Puts the normalisation of a module into the convolution before it."""
-    conv, batch_norm = module.get_submodule(convolution), module.get_submodule(norm)
-    assert isinstance(conv, nn.Conv2d) and isinstance(batch_norm, nn.BatchNorm2d)
-    folded = fuse_conv_bn_eval(conv, batch_norm)
-    setattr(module, convolution, folded)
-    setattr(module, norm, nn.Identity())
 
 
 def build(spec: Mapping[str, Any]) -> ResNet:
