@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """From clusters to a refined purifier: the last training stages, interrupted at every epoch of them."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from cases import write_data
+from PIL import Image
 
 import srdfast
 
 torch = pytest.importorskip("torch")
+from srdfast.errors import UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.stages.refine import dual_frame  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
@@ -141,3 +144,26 @@ def test_planes_are_refined_in_dictionaries_of_one_channel(data, tmp_path):
     images = torch.from_numpy(context.test.images[:4])
     clean = purifier(images)
     assert clean.shape == images.shape and (clean != images).any()
+
+
+def test_dictionaries_learn_from_pictures_without_labels_too(data, finished, tmp_path, rng):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in "ab":
+        pixels = np.kron(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), np.ones((4, 4, 1), np.uint8))
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    config = replace(TINY, crops=40, refine_epochs=1)
+    shutil.copytree(finished.out, tmp_path / "run")
+    for stage in ("5_dictionaries", "7_refine"):
+        shutil.rmtree(tmp_path / "run" / stage)
+    context = train(data, tmp_path / "run", config, STAGES, progress=False, pictures=[folder])
+    assert context.crops is not None and len(context.crops) == 40
+    for name in ("global", "bank"):
+        first, second = (
+            load_tensors(out / "5_dictionaries" / f"{name}.safetensors")[0]["synthesis"]
+            for out in (finished.out, tmp_path / "run")
+        )
+        assert first.shape == second.shape and (first != second).any()
+    assert srdfast.Purifier.load(context.path("refine", "purifier.safetensors")).bank.clusters == len(first)
+    with pytest.raises(UserError, match="other settings or data"):
+        train(data, tmp_path / "run", config, STAGES, progress=False)

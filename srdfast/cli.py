@@ -60,6 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", _train, "train a purifier stage by stage, or go on with it")
     train.add_argument("--data", type=Path, required=True, help="data set: CIFAR-10, or a folder a class")
     train.add_argument("--out", type=Path, required=True, help="folder of the run")
+    train.add_argument(
+        "--pictures",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="photographs, videos, folders of them: the dictionaries learn from crops of these too",
+    )
     train.add_argument("--stages", default="all", help="names with commas between (default: all)")
     train.add_argument("--redo", action="store_true", help="replace what other settings or data made")
     _add_device(train)
@@ -175,7 +183,11 @@ def _train(options: argparse.Namespace) -> int:
     from .stages.run import train
 
     config = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
-    train(options.data, options.out, config, options.stages, choose_device(options.device), redo=options.redo)
+    device = choose_device(options.device)
+    train(
+        options.data, options.out, config, options.stages, device,
+        redo=options.redo, pictures=options.pictures,
+    )  # fmt: skip
     print(options.out)
     return 0
 

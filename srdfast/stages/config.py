@@ -49,6 +49,7 @@ class Config:
     dictionary_patches: int = _option(
         20_000, "dictionaries: most patches that each cluster's dictionary learns from"
     )
+    crops: int = _option(1000, "dictionaries, refine: crops of the pictures without labels, if there are any")
     robust_epochs: int = _option(10, "robust: passes over the training images")
     robust_learning_rate: float = _option(0.1, "robust: peak learning rate")
     attack: str = _option("fgsm", "robust: attack in the training: fgsm (one step, cheap) or pgd")

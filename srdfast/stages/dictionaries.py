@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 5: a Semantic Reconstruction Dictionary a cluster, from the high band of the cluster's own images."""
+"""Stage 5: a Semantic Reconstruction Dictionary a cluster, from the high band of the cluster's own images.
+
+Pictures without labels count to the cluster that is nearest to what the baseline sees in them.
+"""
 
 import sys
 from typing import Any
@@ -11,7 +14,9 @@ from ..bank import SRDBank
 from ..clusters import Gaussians, fit_gaussians
 from ..codes import Lasso
 from ..dictionaries import high_band_patches, learn_dictionary
+from ..nearest import NearestCluster
 from ..planes import luma_of
+from .latents import encode
 from .run import Config, Context, Stage
 
 PURIFY_PENALTY = 0.1  # of the coder that purifies with dictionaries that are not refined
@@ -35,25 +40,38 @@ def settings(config: Config) -> dict[str, Any]:
 
 def run(context: Context) -> None:
     """Write `bank.safetensors`, a dictionary a cluster, and `global.safetensors`, one for all images."""
-    assignment, _ = context.clusters
+    images, assignment = _material(context)
     gaussians = context.gaussians
     rows = [np.flatnonzero(assignment == cluster) for cluster in range(len(gaussians))]
     hidden = None if context.progress is None else not context.progress
     bar = tqdm(rows, desc="dictionaries", unit="cluster", file=sys.stderr, disable=hidden)
-    synthesis = np.stack([_learn(context, mine, cluster) for cluster, mine in enumerate(bar)])
+    synthesis = np.stack([_learn(context, images[mine], cluster) for cluster, mine in enumerate(bar)])
     _bank(context, gaussians, synthesis).save(context.path("dictionaries", "bank.safetensors"))
 
-    everything = _learn(context, np.arange(len(assignment)), len(rows))
-    everywhere = fit_gaussians(context.latents[0], np.zeros_like(assignment), np.zeros(1, np.int64))
+    everything = _learn(context, images, len(rows))
+    latents, labels = context.latents
+    everywhere = fit_gaussians(latents, np.zeros_like(labels), np.zeros(1, np.int64))
     bank = _bank(context, everywhere, everything[None])
     bank.save(context.path("dictionaries", "global.safetensors"))
     context.log(f"dictionaries: {len(rows)} of {context.config.atoms} atoms, and one for all images")
 
 
-def _learn(context: Context, rows: np.ndarray, number: int) -> np.ndarray:
+def _material(context: Context) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [n, channels, height, width], and the cluster of each, int64 [n]."""
+    assignment, _ = context.clusters
+    if context.crops is None:
+        return context.train.images, assignment
+    latents = encode(context.network("baseline"), context.crops, context.device, context.progress)
+    nearest, _ = NearestCluster(context.gaussians)(latents)
+    return (
+        np.concatenate([context.train.images, context.crops.images]),
+        np.concatenate([assignment, nearest]),
+    )
+
+
+def _learn(context: Context, images: np.ndarray, number: int) -> np.ndarray:
     config = context.config
     seed = config.seed + number
-    images = context.train.images[rows]
     if config.planes:
         images = np.rint(luma_of(images)).astype(np.uint8)  # [n, 1, height, width]
     patches = high_band_patches(
@@ -83,4 +101,10 @@ def _bank(context: Context, gaussians: Gaussians, synthesis: np.ndarray) -> SRDB
     )
 
 
-STAGE = Stage("dictionaries", needs=("latents", "clusters", "distributions"), settings=settings, run=run)
+STAGE = Stage(
+    "dictionaries",
+    needs=("latents", "clusters", "distributions"),
+    settings=settings,
+    run=run,
+    splits=("train", "crops"),
+)

@@ -6,7 +6,7 @@ A stage is a file of this folder that exports `STAGE`, a `Stage`. The runner cal
 
 - `config` (a `Config`), `device`, `progress` (show bars?), `log(text)` (a line on stderr);
 - `train` and `test`, the two `Dataset`s, read when first asked for; `split`, the rows of `train` to learn
-  from and the validation rows for choices;
+  from and the validation rows for choices; `crops`, of pictures without labels, where there are any;
 - `path(stage, file)`, where a stage's output lies; `checkpoint(stage)`, a file that vanishes at its end;
 - `network(stage)`, `latents`, `clusters` and `gaussians`, the outputs of earlier stages.
 
@@ -34,6 +34,7 @@ from ..data import Dataset, load
 from ..errors import UserError
 from ..files import atomic_write, load_tensors
 from ..networks import ResNet, load_network
+from ..scenes import draw_crops
 from ..training import split_rows
 from .config import Config
 
@@ -51,7 +52,7 @@ class Stage:
         needs: names of the stages whose output it reads.
         settings: the part of a `Config` that its output depends on, JSON-able.
         run: does the work and writes the output.
-        splits: the parts of the data that it reads.
+        splits: the parts of the data that it reads, attributes of the `Context`.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Context:
     device: torch.device
     progress: bool | None = None
     after_epoch: AfterEpoch | None = None
+    pictures: tuple[Path, ...] = ()
 
     @cached_property
     def train(self) -> Dataset:
@@ -81,6 +83,17 @@ class Context:
     def test(self) -> Dataset:
         """The test images."""
         return load(self.data, "test", None, self.config.size)
+
+    @cached_property
+    def crops(self) -> Dataset | None:
+        """Crops of `pictures`, of the size of the training images; their labels, all 0, say nothing."""
+        if not self.pictures:
+            return None
+        channels, size = self.train.images.shape[1:3]
+        if channels != 3:
+            raise UserError(f"pictures: are RGB, but the training images have {channels} channel(s)")
+        images = draw_crops(self.pictures, self.config.crops, size, self.config.seed)
+        return Dataset(images, np.zeros(len(images), np.int64), self.train.classes, "crops of pictures")
 
     @cached_property
     def split(self) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +159,7 @@ def fingerprint(stage: Stage, context: Context) -> str:
         "stage": stage.name,
         "settings": stage.settings(context.config),
         "needs": {name: fingerprint(get_stage(name), context) for name in stage.needs},
-        "data": {split: getattr(context, split).identity for split in stage.splits},
+        "data": {name: data.identity for name in stage.splits if (data := getattr(context, name))},
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -221,6 +234,7 @@ def train(
     redo: bool = False,
     progress: bool | None = None,
     after_epoch: AfterEpoch | None = None,
+    pictures: Iterable[Path | str] = (),
 ) -> Context:
     """Run stages in order, skipping those that are done, and going on with one that was interrupted.
 
@@ -234,11 +248,14 @@ def train(
         progress: show bars; None shows them where stderr is a terminal.
         after_epoch: called with (stage, epoch, measures) once an epoch's checkpoint is on disk; an exception
             from it stops the run, which another call resumes.
+        pictures: photographs, videos, and folders of them, without labels: the dictionaries learn from crops
+            of them too.
 
     Returns:
         The context, whose `path` says where the outputs are.
     """
-    context = Context(Path(data), Path(out), config, torch.device(device), progress, after_epoch)
+    extra = tuple(Path(picture) for picture in pictures)
+    context = Context(Path(data), Path(out), config, torch.device(device), progress, after_epoch, extra)
     for name in _selected(stages):
         run_stage(get_stage(name), context, redo)
     return context
