@@ -2,10 +2,11 @@
 """A residual network in use: normalisations folded into the convolutions, one flat pass, no training."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .networks import Block, ResNet
@@ -61,7 +62,7 @@ class _FoldedBlock:
 
 @dataclass(frozen=True)
 class FoldedNetwork:
-    """The latents of a `ResNet` in eval mode, up to rounding, in less time; it keeps copies of the weights.
+    """A `ResNet` in eval mode, up to rounding, in less time; it keeps copies of the weights.
 
     It is no module: for one image, the calls of modules take a tenth of the time of its convolutions.
     """
@@ -71,6 +72,8 @@ class FoldedNetwork:
     stem: _Convolution
     pooling: nn.Module | None
     blocks: tuple[_FoldedBlock, ...]
+    head: tuple[Tensor, Tensor]
+    """Weight and bias of the logits."""
 
     @classmethod
     @torch.no_grad()
@@ -82,7 +85,12 @@ class FoldedNetwork:
             _Convolution.of(net.stem[0], net.stem[1]),
             None if isinstance(net.stem[3], nn.Identity) else copy.deepcopy(net.stem[3]),
             tuple(_FoldedBlock.of(block) for block in net.blocks),
+            (net.head.weight.detach().clone(), net.head.bias.detach().clone()),
         )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits [batch, classes] of images [batch, channels, height, width] in [0, 1]."""
+        return functional.linear(self.latents(images), *self.head)
 
     def latents(self, images: Tensor) -> Tensor:
         """Latents [batch, latent] of images [batch, channels, height, width] in [0, 1].
@@ -100,4 +108,4 @@ class FoldedNetwork:
         """A copy whose convolutions are in bfloat16."""
         dtype = torch.bfloat16
         blocks = tuple(block.to(dtype) for block in self.blocks)
-        return FoldedNetwork(self.mean, self.std, self.stem.to(dtype), self.pooling, blocks)
+        return replace(self, stem=self.stem.to(dtype), blocks=blocks)

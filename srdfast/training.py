@@ -94,6 +94,14 @@ def split_rows(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndar
     return np.sort(order[aside:]), np.sort(order[:aside])
 
 
+@torch.no_grad()
+def predictions(net: nn.Module, images: np.ndarray, device: torch.device, batch: int = 500) -> np.ndarray:
+    """The class that `net` sees in each of images uint8 [n, channels, height, width]; int64 [n]."""
+    parts = torch.from_numpy(images).split(batch)
+    seen = [net(part.to(device).float().div_(255)).argmax(1).cpu() for part in parts]
+    return torch.cat(seen).numpy() if seen else np.empty(0, np.int64)
+
+
 def augment(images: torch.Tensor, source: torch.Generator) -> torch.Tensor:
     """Random crop, after zero padding by one eighth of the height, and mirror image, one draw an image.
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..data import Dataset
 from ..networks import ResNet, save_network
-from ..training import Schedule, fit
+from ..training import Schedule, fit, predictions
 from .run import Config, Context, Stage
 
 
@@ -32,13 +32,8 @@ def accuracy(
     net: nn.Module, dataset: Dataset, rows: np.ndarray, device: torch.device, batch: int = 500
 ) -> float:
     """Share of `rows` that `net` labels rightly, in [0, 1]; 0 for no rows."""
-    right = 0
-    with torch.no_grad():
-        for start in range(0, len(rows), batch):
-            chosen = rows[start : start + batch]
-            images = torch.from_numpy(dataset.images[chosen]).to(device).float().div_(255)
-            right += int((net(images).argmax(1).cpu().numpy() == dataset.labels[chosen]).sum())
-    return right / max(1, len(rows))
+    right = predictions(net, dataset.images[rows], device, batch) == dataset.labels[rows]
+    return float(right.sum() / max(1, len(rows)))
 
 
 def new_network(context: Context) -> ResNet:

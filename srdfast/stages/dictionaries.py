@@ -40,7 +40,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 def run(context: Context) -> None:
     """Write `bank.safetensors`, a dictionary a cluster, and `global.safetensors`, one for all images."""
-    images, assignment = _material(context)
+    images, assignment = context.material.images, _assignment(context)
     gaussians = context.gaussians
     rows = [np.flatnonzero(assignment == cluster) for cluster in range(len(gaussians))]
     hidden = None if context.progress is None else not context.progress
@@ -56,17 +56,13 @@ def run(context: Context) -> None:
     context.log(f"dictionaries: {len(rows)} of {context.config.atoms} atoms, and one for all images")
 
 
-def _material(context: Context) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [n, channels, height, width], and the cluster of each, int64 [n]."""
+def _assignment(context: Context) -> np.ndarray:
+    """The cluster of each image of `context.material`, int64 [n]."""
     assignment, _ = context.clusters
     if context.crops is None:
-        return context.train.images, assignment
+        return assignment
     latents = encode(context.network("baseline"), context.crops, context.device, context.progress)
-    nearest, _ = NearestCluster(context.gaussians)(latents)
-    return (
-        np.concatenate([context.train.images, context.crops.images]),
-        np.concatenate([assignment, nearest]),
-    )
+    return np.concatenate([assignment, NearestCluster(context.gaussians)(latents)[0]])
 
 
 def _learn(context: Context, images: np.ndarray, number: int) -> np.ndarray:

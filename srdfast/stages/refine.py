@@ -19,7 +19,6 @@ from ..attacks import ATTACKS, attack_batches
 from ..bank import SRDBank
 from ..codes import LISTA
 from ..coding import split
-from ..data import Dataset
 from ..files import load_tensors, save_tensors
 from ..nearest import NearestCluster
 from ..networks import ResNet
@@ -41,7 +40,7 @@ class Pairs:
     """Images and their attacked versions, with the split and the cluster of each.
 
     Attributes:
-        rows: int64 [n], positions in the training set with the crops after it, ascending.
+        rows: int64 [n], positions in `Context.material`, ascending.
         attacked: uint8 [n, channels, height, width].
         clean_clusters: int64 [n], the robust encoder's choice on the clean image.
         attacked_clusters: int64 [n], its choice on the attacked one.
@@ -116,34 +115,15 @@ def run(context: Context) -> None:
     )
     if context.config.refine:
         classifier = context.network("baseline").requires_grad_(False)
-        material = _material(context, classifier)
-        pairs = _attacked_pairs(context, material, classifier, encoder, bank)
+        pairs = _attacked_pairs(context, classifier, encoder, bank)
         start = _lista_start(everywhere, context)
-        everywhere = _train(context, material, "global", start, classifier, pairs, chosen=False)
-        bank = _train(
-            context, material, "clusters", _copies(everywhere, bank), classifier, pairs, chosen=True
-        )
+        everywhere = _train(context, "global", start, classifier, pairs, chosen=False)
+        bank = _train(context, "clusters", _copies(everywhere, bank), classifier, pairs, chosen=True)
     size = context.train.images.shape[-1]
     for name, result in (("purifier", bank), ("global", everywhere)):
         Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
     for file in ("pairs", "global-bank", "clusters-bank", "global-checkpoint", "clusters-checkpoint"):
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
-
-
-def _material(context: Context, classifier: ResNet) -> Dataset:
-    """The training images, and after them the crops with the class that the classifier sees in each."""
-    train, crops = context.train, context.crops
-    if crops is None:
-        return train
-    parts = torch.from_numpy(crops.images).split(IMAGES_TOGETHER)
-    with torch.no_grad():
-        seen = [classifier(part.to(context.device).float() / 255).argmax(1).cpu().numpy() for part in parts]
-    return Dataset(
-        np.concatenate([train.images, crops.images]),
-        np.concatenate([train.labels, *seen]),
-        train.classes,
-        f"{train.name}, {crops.name}",
-    )
 
 
 def dual_frame(dictionary: np.ndarray) -> np.ndarray:
@@ -172,31 +152,24 @@ def _copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
     )
 
 
-def _attacked_pairs(
-    context: Context, material: Dataset, classifier: ResNet, encoder: ResNet, bank: SRDBank
-) -> Pairs:
+def _attacked_pairs(context: Context, classifier: ResNet, encoder: ResNet, bank: SRDBank) -> Pairs:
     """Attacks training images, crops and validation images once; kept in a file until the stage is done."""
     path = context.path("refine", "pairs.safetensors")
     if not path.is_file():
         learned, validation = context.split
         order = torch.randperm(len(learned), generator=generator(context.config.seed, 1)).numpy()
-        crops = np.arange(len(context.train), len(material))
+        crops = np.arange(len(context.train), len(context.material))
         rows = np.union1d(learned[order[: context.config.refine_images]], np.append(validation, crops))
-        found = _attack_and_choose(context, material, classifier, encoder, bank, rows)
-        save_tensors(path, found, {"kind": "pairs"})
+        save_tensors(path, _attack_and_choose(context, classifier, encoder, bank, rows), {"kind": "pairs"})
     return Pairs(**load_tensors(path)[0])
 
 
 def _attack_and_choose(
-    context: Context,
-    material: Dataset,
-    classifier: ResNet,
-    encoder: ResNet,
-    bank: SRDBank,
-    rows: np.ndarray,
+    context: Context, classifier: ResNet, encoder: ResNet, bank: SRDBank, rows: np.ndarray
 ) -> dict[str, np.ndarray]:
     config, device = context.config, context.device
-    images, labels = torch.from_numpy(material.images[rows]), torch.from_numpy(material.labels[rows])
+    images = torch.from_numpy(context.material.images[rows])
+    labels = torch.from_numpy(context.material.labels[rows])
     attacked = attack_in_shares(
         classifier, images, labels, config.epsilon, config.seed, device, config.bf16, context.progress
     )
@@ -251,13 +224,7 @@ def _latents(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarra
 
 
 def _train(
-    context: Context,
-    material: Dataset,
-    name: str,
-    bank: SRDBank,
-    classifier: ResNet,
-    pairs: Pairs,
-    chosen: bool,
+    context: Context, name: str, bank: SRDBank, classifier: ResNet, pairs: Pairs, chosen: bool
 ) -> SRDBank:
     """Trains the dictionaries of `bank`, with `chosen` each on the images of its cluster."""
     result = context.path("refine", f"{name}-bank.safetensors")
@@ -279,7 +246,7 @@ def _train(
     )
     fit(
         module,
-        material,
+        context.material,
         np.setdiff1d(pairs.rows, validation),
         schedule,
         loss=task_loss(classifier, pairs, chosen, config.refine_pixel_weight),

@@ -6,7 +6,8 @@ A stage is a file of this folder that exports `STAGE`, a `Stage`. The runner cal
 
 - `config` (a `Config`), `device`, `progress` (show bars?), `log(text)` (a line on stderr);
 - `train` and `test`, the two `Dataset`s, read when first asked for; `split`, the rows of `train` to learn
-  from and the validation rows for choices; `crops`, of pictures without labels, where there are any;
+  from and the validation rows for choices; `crops`, of pictures without labels, where there are any, and
+  `material`, the training images with these;
 - `path(stage, file)`, where a stage's output lies; `checkpoint(stage)`, a file that vanishes at its end;
 - `network(stage)`, `latents`, `clusters` and `gaussians`, the outputs of earlier stages.
 
@@ -35,7 +36,7 @@ from ..errors import UserError
 from ..files import atomic_write, load_tensors
 from ..networks import ResNet, load_network
 from ..scenes import draw_crops
-from ..training import split_rows
+from ..training import predictions, split_rows
 from .config import Config
 
 ORDER = ("baseline", "latents", "clusters", "distributions", "dictionaries", "robust", "refine", "evaluate")
@@ -94,6 +95,20 @@ class Context:
             raise UserError(f"pictures: are RGB, but the training images have {channels} channel(s)")
         images = draw_crops(self.pictures, self.config.crops, size, self.config.seed)
         return Dataset(images, np.zeros(len(images), np.int64), self.train.classes, "crops of pictures")
+
+    @cached_property
+    def material(self) -> Dataset:
+        """The training images, and after them the crops with the class that the baseline sees in each."""
+        train, crops = self.train, self.crops
+        if crops is None:
+            return train
+        seen = predictions(self.network("baseline"), crops.images, self.device)
+        return Dataset(
+            np.concatenate([train.images, crops.images]),
+            np.concatenate([train.labels, seen]),
+            train.classes,
+            f"{train.name}, {crops.name}",
+        )
 
     @cached_property
     def split(self) -> tuple[np.ndarray, np.ndarray]:
