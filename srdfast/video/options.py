@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of a static camera then costs little, and what is shown lags behind by no more" + DEFAULT,
     )
     parser.add_argument(
+        "--no-warm-start",
+        action="store_true",
+        help="where a model's coder is the lasso: let its codes start from zero, not from those of the frame "
+        "before",
+    )
+    parser.add_argument(
         "--hysteresis",
         type=float,
         default=HYSTERESIS,
