@@ -5,7 +5,7 @@ python bench/video.py clips FOLDER [--results FOLDER]    each clip decoded, puri
 python bench/video.py reuse CLIP...                      what reuse saves where a camera stands still
 python bench/video.py unchanged CLIP...                  how much of a clip stays the same, by size of block
 python bench/video.py warm CLIP...                       what warm starts of the lasso save
-python bench/video.py floor CLIP...                      the purification alone, beside what its operations need
+python bench/video.py floor CLIP...                      the purification alone, beside its operations
 python bench/video.py soak                               20,000 frames of 160x90: does anything leak?
 
 The reports have the form of the other benches: python bench/table.py bench/results/video-<date>.json

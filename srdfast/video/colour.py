@@ -57,6 +57,7 @@ def _maps(order: str, matrix: str, full_range: bool) -> tuple[Affine, Affine]:
     levels = [Levels.of(8, full_range, chroma) for chroma in (False, True, True)]
     spans = np.array([level.span / 255 for level in levels])
     zeros = np.array([float(level.zero) for level in levels])
-    weights = spans[:, None] * np.array(from_rgb(*np.eye(3), matrix))[:, channels]
+    red, green, blue = np.eye(3)
+    weights = spans[:, None] * np.array(from_rgb(red, green, blue, matrix))[:, channels]
     back = np.linalg.inv(weights)
     return (weights.tolist(), zeros.tolist()), (back.tolist(), (-back @ zeros).tolist())

@@ -70,10 +70,10 @@ class FramePurifier:
         chroma: purify the chroma planes too; False hands back copies of them.
         choose_every: after so many frames at most the encoder looks again; sooner where a frame differs much
             from the one that it last saw.
-        warm_start: where the bank's coder is `Lasso`, let the code of a patch start from its code in the frame
-            before, at the price of 145 bytes a patch (30 MB for 1080p in 4:2:0). The certificate is the same,
-            so a result differs from that of a cold start by no more than the coder's `gap_tolerance` allows;
-            a cut costs speed only. An unchanged patch has the same bits.
+        warm_start: where the bank's coder is `Lasso`, let the code of a patch start from its code in the
+            frame before, at the price of 145 bytes a patch (30 MB for 1080p in 4:2:0). The certificate is
+            the same, so a result differs from that of a cold start by no more than the coder's
+            `gap_tolerance` allows; a cut costs speed only. An unchanged patch has the same bits.
 
     Raises:
         FileNotFoundError: there is no such model.
