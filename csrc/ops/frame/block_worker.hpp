@@ -155,23 +155,29 @@ class BlockWorker {
   void join(const FramePlane<Code>& plane, const std::int64_t* place) {
     const BlockShape& shape = plan_.shape;
     const std::int64_t width = plan_.grid.columns.length, before = plan_.before;
-    const float span = plane.span, most = plane.most;
-    const float* SRDFAST_RESTRICT weights = plan_.column_weights.data() + before;
+    const float* const weights = plan_.column_weights.data() + before;
     for (std::int64_t y = 0; y < shape.rows; ++y) {
-      const float* SRDFAST_RESTRICT low = low_.data() + (shape.halo + y) * shape.window_columns + shape.halo;
       float* SRDFAST_RESTRICT sums = sums_.data() + (before + y) * width + before;
+      const float weight = plan_.row_weights[before + y];
       for (int layer = 1; layer < layers_; ++layer) {
         const float* SRDFAST_RESTRICT more = sums + layer * plan_.grid.plane();
         for (std::int64_t x = 0; x < shape.columns; ++x) sums[x] += more[x];
       }
-      Code* SRDFAST_RESTRICT out = plane.purified.data + (place[0] + y) * plane.purified.extent(1) + place[1];
-      const float weight = plan_.row_weights[before + y];
-      for (std::int64_t x = 0; x < shape.columns; ++x) {
-        float value = span * (low[x] + sums[x] * (weight * weights[x])) + 0.5f;
-        value = value > 0 ? value : 0;
-        value = value < most ? value : most;
-        out[x] = static_cast<Code>(static_cast<std::int32_t>(value));
-      }
+      round_line(static_cast<int>(shape.columns), plane.span, plane.most, weight, weights, sums,
+                 low_.data() + (shape.halo + y) * shape.window_columns + shape.halo,
+                 plane.purified.data + (place[0] + y) * plane.purified.extent(1) + place[1]);
+    }
+  }
+
+  // Everything that the loop reads is its own: bytes may be stored over anything.
+  static void round_line(int count, float span, float most, float weight,
+                         const float* SRDFAST_RESTRICT weights, const float* SRDFAST_RESTRICT sums,
+                         const float* SRDFAST_RESTRICT low, Code* SRDFAST_RESTRICT out) {
+    for (int x = 0; x < count; ++x) {
+      float value = span * (low[x] + sums[x] * (weight * weights[x])) + 0.5f;
+      value = value > 0 ? value : 0;
+      value = value < most ? value : most;
+      out[x] = static_cast<Code>(static_cast<std::int32_t>(value));
     }
   }
 
