@@ -375,11 +375,22 @@ def test_the_encoder_looks_when_it_must():
     choice = ClusterChoice(two_cluster_purifier(), 1.0, 4)
     looks, seen_frames = [], []
     choice._look = lambda *arguments: looks.append(len(seen_frames))
-    still, other = picture(64, 64, seed=1), picture(64, 64, seed=2)
-    for planes in [still] * 6 + [other] * 2:
+    (plane,), other = picture(64, 64, seed=1), picture(64, 64, seed=2)
+    brighter = (plane + 3,)  # enough to look when it is time, not enough to look before
+    for planes in [(plane,)] + [brighter] * 5 + [other] * 2:
         choice.update(planes, [Levels.of(8, False, False)], "bt709")
         seen_frames.append(planes)
     assert looks == [0, 4, 6]
+
+
+def test_the_encoder_seldom_looks_where_nothing_happens():
+    choice = ClusterChoice(two_cluster_purifier(), 1.0, 2)
+    looks, source, (plane,) = [], np.random.default_rng(0), picture(64, 64, seed=1)
+    for number in range(40):
+        choice._look = lambda *arguments, number=number: looks.append(number)
+        noise = (source.random(plane.shape) < 0.3).astype(np.uint8)  # a code here and there
+        choice.update((plane ^ noise,), [Levels.of(8, False, False)], "bt709")
+    assert looks == [0, 16, 32]
 
 
 def test_the_encoder_sees_the_colours():

@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=CHOOSE_EVERY,
         metavar="N",
-        help="the encoder chooses the cluster anew after N frames, and where a frame differs much" + DEFAULT,
+        help="the encoder chooses the cluster anew after N frames, sooner where a frame differs much, and "
+        "(unless N is 1) after 8 N where nothing happens" + DEFAULT,
     )
     parser.add_argument(
         "--progress",
