@@ -2,9 +2,13 @@
 """Video from end to end: frames a second of clips, and a long run's memory.
 
 python bench/video.py clips FOLDER [--results FOLDER]    each clip decoded, purified and encoded
+python bench/video.py reuse CLIP...                      what reuse saves where a camera stands still
+python bench/video.py unchanged CLIP...                  how much of a clip stays the same, by size of block
+python bench/video.py warm CLIP...                       what warm starts of the lasso save
+python bench/video.py floor CLIP...                      the purification alone, beside its operations
 python bench/video.py soak                               20,000 frames of 160x90: does anything leak?
 
-The report of `clips` has the form of the other benches: python bench/table.py bench/results/video-<date>.json
+The reports have the form of the other benches: python bench/table.py bench/results/video-<date>.json
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ sys.path.insert(0, str(HERE))
 
 import numpy as np  # noqa: E402
 import table  # noqa: E402
+import video_alone  # noqa: E402
 
 import srdfast  # noqa: E402
 from srdfast.video.encoders import Encoding  # noqa: E402
@@ -60,13 +65,31 @@ def clips(options: argparse.Namespace) -> None:
         path for path in options.folder.iterdir() if path.suffix in (".mp4", ".mkv", ".mov", ".webm")
     )
     rows = [row for path in files for row in clip_rows(path, purifier, options.frames)]
-    report = {"machine": table.describe(options.threads), "cases": rows}
+    tell("video", {"machine": table.describe(options.threads), "cases": rows}, options.results)
+
+
+def tell(name: str, report: dict[str, Any], folder: Path | None) -> None:
+    """Prints a report, and writes it where a folder is named."""
     print(table.text(report))
-    if options.results is not None:
-        options.results.mkdir(parents=True, exist_ok=True)
-        path = options.results / f"video-{datetime.date.today().isoformat()}.json"
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}-{datetime.date.today().isoformat()}.json"
         path.write_text(json.dumps(report, indent=1) + "\n")
         print(f"\nwritten to {path}")
+
+
+def alone(options: argparse.Namespace) -> None:
+    """Times the purification alone in some of its ways."""
+    machine = table.describe(options.threads)
+    common, rows = (options.frames, options.rounds), []
+    for path in options.clips:
+        if options.kind == "reuse":
+            rows += video_alone.reuse_rows(path, options.model, *common)
+        elif options.kind == "warm":
+            rows += video_alone.warm_rows(path, *common)
+        else:
+            rows += video_alone.floor_rows(path, options.model, *common, machine)
+    tell(f"video-{options.kind}", {"machine": machine, "cases": rows}, options.results)
 
 
 def clip_rows(path: Path, purifier: PlanePurifier, frames: int | None) -> Iterator[dict[str, Any]]:
@@ -119,6 +142,13 @@ def row(path: Path, format: VideoFormat, statistics: dict[str, Any], encoded: bo
         "notes": "p50 in ms: "
         + ", ".join(f"{name} {steps[name]['p50']:.2f}" for name in told if name in steps),
     }
+
+
+def unchanged(options: argparse.Namespace) -> None:
+    """Prints how much of clips stays the same from frame to frame."""
+    for path in options.clips:
+        for line in video_alone.unchanged(path, options.frames):
+            print(line, flush=True)
 
 
 class Synthetic:
@@ -215,10 +245,28 @@ def main() -> None:
     timed.add_argument("--frames", type=int, help="of each clip (default: all)")
     timed.add_argument("--results", type=Path, help="folder for video-<date>.json")
     timed.set_defaults(run=clips)
+    kinds = []
+    for kind, text in (
+        ("reuse", "what reuse saves"),
+        ("warm", "what warm starts of the lasso save"),
+        ("floor", "the purification alone, beside its operations at peak"),
+    ):
+        some = commands.add_parser(kind, help=text)
+        some.add_argument("clips", type=Path, nargs="+")
+        some.add_argument("--threads", type=int, default=cores, help=f"of the kernels (default {cores})")
+        some.add_argument("--frames", type=int, default=60, help="of each clip (default 60)")
+        some.add_argument("--rounds", type=int, default=3, help="of which the best time counts (default 3)")
+        some.add_argument("--results", type=Path, help=f"folder for video-{kind}-<date>.json")
+        some.set_defaults(run=alone, kind=kind)
+        kinds.append(some)
+    same = commands.add_parser("unchanged", help="how much of a clip stays the same, by size of block")
+    same.add_argument("clips", type=Path, nargs="+")
+    same.add_argument("--frames", type=int, default=60, help="of each clip (default 60)")
+    same.set_defaults(run=unchanged)
     long = commands.add_parser("soak", help="a long run's memory and descriptors")
     long.add_argument("--frames", type=int, default=SOAK_FRAMES)
     long.set_defaults(run=soak)
-    for command in (timed, long):
+    for command in (timed, long, *kinds):
         command.add_argument("--model", default="natural", help="file or shipped model (default natural)")
     options = parser.parse_args()
     options.run(options)

@@ -181,3 +181,70 @@ def test_any_problem_ends_with_a_valid_certificate(seed, batch, atoms, features,
     assert np.all(codes.gap >= 0) and np.all(codes.gap <= 1e-3 * half_norms(signals) * (1 + 1e-4))
     above = suboptimality(signals, dictionary, codes, penalty)
     assert np.all(above <= codes.gap + 1e-6 * half_norms(signals))
+
+
+@pytest.mark.parametrize(("dtype", "tight"), [(np.float32, 1e-5), (np.float64, 1e-10)])
+def test_a_start_gives_the_same_answer_in_fewer_rounds(rng, dtype, tight):
+    signals, dictionary = problem(rng, batch=200, dtype=dtype)
+    near = signals + dtype(0.01) * rng.normal(size=signals.shape).astype(dtype)
+    cold, before = (srdfast.lasso(x, dictionary, 0.3, tight) for x in (near, signals))
+    warm = srdfast.lasso(near, dictionary, 0.3, tight, start=before.values)
+    assert np.all(warm.gap <= tight * half_norms(near) * (1 + 1e-5))
+    above = suboptimality(near, dictionary, warm, 0.3)
+    assert np.all(above <= warm.gap + (1e-6 if dtype == np.float32 else 1e-13) * half_norms(near))
+    apart = np.linalg.norm((warm.values - cold.values) @ dictionary, axis=1)
+    assert np.all(apart <= 2 * np.sqrt(2 * tight * half_norms(near)))  # both are so near the best signal
+    rounds = [rounds_of(near, dictionary, 0.3, tight, start) for start in (None, before.values, warm.values)]
+    assert rounds[1].mean() < 0.3 * rounds[0].mean()
+    assert rounds[2].mean() < 0.1  # what is certified already stays, but for rounding at the very limit
+
+
+def rounds_of(signals, dictionary, penalty, gap_tolerance, start):
+    """Rounds that each signal took; float32 or float64."""
+    from srdfast import _core
+
+    batch, atoms = len(signals), len(dictionary)
+    values, gap = np.empty((batch, atoms), signals.dtype), np.empty(batch, signals.dtype)
+    rounds = np.empty(batch, np.int32)
+    _core.lasso(
+        signals, dictionary[None], None, penalty, gap_tolerance, 1000, values, gap, None, start, rounds
+    )
+    return rounds
+
+
+def test_a_bad_start_costs_rounds_and_no_precision(rng):
+    signals, dictionary = problem(rng, batch=60)
+    dictionary[5] = dictionary[4]  # a start on atoms that depend on one another
+    starts = [
+        1e3 * rng.normal(size=(60, 40)),
+        np.ones((60, 40)),
+        srdfast.lasso(-signals, dictionary).values,
+        np.eye(40)[np.full(60, 5)] - np.eye(40)[np.full(60, 4)],
+    ]
+    for start in starts:
+        codes = srdfast.lasso(signals, dictionary, 0.1, 1e-4, start=start.astype(np.float32))
+        assert np.all(codes.gap <= 1e-4 * half_norms(signals) * (1 + 1e-4))
+        above = suboptimality(signals, dictionary, codes, 0.1)
+        assert np.all(above <= codes.gap + 1e-6 * half_norms(signals))
+
+
+def test_a_start_is_a_matter_of_each_signal(rng):
+    signals, dictionary = problem(rng, batch=33)
+    start = srdfast.lasso(signals + np.float32(0.1), dictionary).values
+    whole = srdfast.lasso(signals, dictionary, start=start)
+    for i in (0, 7, 32):
+        one = srdfast.lasso(signals[i : i + 1], dictionary, start=start[i : i + 1])
+        np.testing.assert_array_equal(one.values[0], whole.values[i])
+
+
+def test_a_start_is_checked(rng):
+    signals, dictionary = problem(rng, batch=4)
+    good = np.zeros((4, 40), np.float32)
+    for start, error, text in (
+        (good[:3], ValueError, "start"),
+        (good[:, :39], ValueError, "start"),
+        (good.astype(np.float64), TypeError, "start"),
+        (np.full_like(good, np.nan), ValueError, "start"),
+    ):
+        with pytest.raises(error, match=text):
+            srdfast.lasso(signals, dictionary, start=start)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`srdfast video` with a real purifier: the command gives the bits that the function gives."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,19 @@ def test_tolerance_keeps_what_hardly_changes(model, tmp_path):
     assert cli.main(list(map(str, line))) == 0
     found, _ = videos.read(target)
     assert videos.equal(found[1:], found[:1])
+
+
+@pytest.mark.parametrize(("option", "warm"), [((), True), (("--no-warm-start",), False)])
+def test_warm_starts_can_be_switched_off(model, tmp_path, option, warm):
+    bank = dataclasses.replace(srdfast.SRDBank.load(model), coder=srdfast.Lasso(0.1))
+    bank.save(tmp_path / "lasso.safetensors")
+    frames = videos.noise(3, 70, 50)
+    source, target = videos.make(tmp_path / "in.mkv", frames), tmp_path / "out.mkv"
+    line = ["video", source, target, "--model", tmp_path / "lasso.safetensors", "--codec", "ffv1", *option]
+    assert cli.main(list(map(str, line))) == 0
+    purifier = srdfast.video.FramePurifier(bank, warm_start=warm)
+    expected = [purifier.purify(planes, matrix="bt601") for planes in frames]
+    assert videos.equal(videos.read(target)[0], expected)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def lasso(
     max_sweeps: int = 1000,
     index: Array | None = None,
     nonfinite: Nonfinite = "raise",
+    start: Array | None = None,
 ) -> LassoCodes:
     """The lasso: min_z 1/2 |x - zD|^2 + penalty |z|_1, with a certificate of how close it came.
 
@@ -136,19 +137,24 @@ def lasso(
         index: integers [batch], the dictionary of each signal; required when there are several.
         nonfinite: "raise" refuses NaN and infinity in `signals`, "zero" takes them for 0. None is "raise" on
             the CPU, and looks at neither `signals` nor `index` on a GPU, for which the call would wait.
+        start: codes [batch, atoms] to start from instead of zero, such as those of similar signals; finite.
+            The certificate is the same, so the answer is the same to the gap; near it, it costs fewer rounds.
+            On the CPU only.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
-        DeviceError: an array lives where no kernel was built for.
+        DeviceError: an array lives where no kernel was built for, or `start` on a GPU.
     """
     kind = kind_of("signals", signals)
     signals = prepare_array("signals", signals, kind, nonfinite)
+    start = None if start is None else prepare_array("start", start, kind, nonfinite)
     dictionary = _dictionary(dictionary, kind)
     values = kind.empty((_first_extent(signals), dictionary.shape[-2] if dictionary.ndim > 1 else 0))
     gap = kind.empty((_first_extent(signals),))
     _core.lasso(
         signals, dictionary, _index(index, dictionary, kind, nonfinite), number("penalty", penalty),
         number("gap_tolerance", gap_tolerance), whole("max_sweeps", max_sweeps), values, gap, kind.place,
+        start,
     )  # fmt: skip
     return LassoCodes(kind.result(values), kind.result(gap))
 

@@ -16,6 +16,8 @@ void bind_patches(pybind11::module_& module);
 void bind_purify(pybind11::module_& module);
 void bind_prepare(pybind11::module_& module);
 void bind_blocks(pybind11::module_& module);
+void bind_frame(pybind11::module_& module);
+void bind_colour(pybind11::module_& module);
 void bind_measure(pybind11::module_& module);
 
 inline void bind_ops(pybind11::module_& module) {
@@ -29,6 +31,8 @@ inline void bind_ops(pybind11::module_& module) {
   bind_purify(module);
   bind_prepare(module);
   bind_blocks(module);
+  bind_frame(module);
+  bind_colour(module);
   bind_measure(module);
 }
 

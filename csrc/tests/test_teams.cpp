@@ -97,7 +97,7 @@ std::vector<float> lasso_answer(const Case& given, const LassoSettings<float>& s
       given.signal.data(), given.dictionary.data(), {given.transposed.data()},
       given.gram.data()};
   run([&](const auto& team) {
-    const float reached = lasso_solve(team, settings, in, gradient.data(), residual.data(), codes.data());
+    const float reached = lasso_solve(team, settings, in, gradient.data(), residual.data(), codes.data()).gap;
     team.once([&] { gap = reached; });
   });
   return codes;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plane in square blocks, each with the window of pixels that its purification looks at.
+"""A plane in blocks, each with the window of pixels that its purification looks at.
 
 The Tikhonov split of a whole plane lets every pixel depend on all others, though only as exp(-distance /
 length): for strength 5 the length is 2.3 pixels. Here a block is purified from a window alone, which reaches
@@ -11,6 +11,7 @@ A plane is continued by reflection past its borders, which is the boundary of th
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 from .. import _core
 from ..planes import Levels
 
-UNIT = 16  # pixels; sides and halos are multiples of it, so that lines of blocks are whole vectors
-SIDE, LARGE_SIDE = 64, 128  # pixels a side of a block, about; the larger, the less windows overlap
+UNIT = 16  # pixels; halos and the widths of windows are multiples of it, so that lines are whole vectors
+SIDE, LARGE_SIDE = 64, 128  # pixels a side of a block, at most; the larger, the less windows overlap
 LARGE = 512  # pixels of a plane's shorter side from which blocks are large
-PIXELS_TOGETHER = 1 << 18
 LEFT_OUT = 0.005  # weight of what lies outside a window, at most: a border's difference times this
 MOST_MARGIN = 96  # pixels
+MOST_KEPT = 24  # atoms of a patch's code that is kept for the next frame: 145 bytes a patch
 
 Codes = NDArray[np.unsignedinteger]
 Places = NDArray[np.int64]
@@ -31,19 +32,25 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sides and margins in pixels; all a function of the patches and of the split.
+    """Sides and margins in pixels; all a function of the patches, the split and the size of the plane.
+
+    A plane is cut into as few blocks as may be, all of one size, so that little of them lies outside of it.
 
     Attributes:
-        side: of a block.
-        halo: from a block to the border of its window, a multiple of `UNIT`.
-        before: from a block back to the first pixel that a patch over the block covers.
-        after: the same past the block's end.
+        rows: of a block.
+        columns: of a block.
+        halo: from a block to the border of its window, a multiple of `UNIT`; to the right there may be more.
+        window_rows: of a window.
+        window_columns: of a window; a length whose transform is fast.
+        patches: that cover a block.
     """
 
-    side: int
+    rows: int
+    columns: int
     halo: int
-    before: int
-    after: int
+    window_rows: int
+    window_columns: int
+    patches: int
 
     @classmethod
     def of(cls, patch: int, stride: int, strength: float, shape: tuple[int, int]) -> "Geometry":
@@ -60,26 +67,30 @@ class Geometry:
                 f"split_strength: expected one whose low band looks at most {MOST_MARGIN} pixels far, "
                 f"got {strength:g}, which looks {margin} far; train a model with less"
             )
-        unit = math.lcm(stride, UNIT)
-        before, after = stride * ((patch - 1) // stride), patch - stride
-        halo = -(-(margin + max(before, after)) // UNIT) * UNIT
-        side = LARGE_SIDE if min(shape) >= LARGE else SIDE
-        return cls(unit * max(1, round(side / unit)), halo, before, after)
+        before, after = stride * ((patch - 1) // stride), patch - stride  # pixels that patches reach out
+        halo = _up(margin + max(before, after), UNIT)
+        most = max(stride, (LARGE_SIDE if min(shape) >= LARGE else SIDE) // stride * stride)
+        rows, columns = (_up(-(-length // -(-length // most)), stride) for length in shape)
+        patches = math.prod((before + side + after - patch) // stride + 1 for side in (rows, columns))
+        return cls(rows, columns, halo, rows + 2 * halo, _smooth(columns + 2 * halo), patches)
 
     @property
-    def window(self) -> int:
-        """Side of a window."""
-        return self.side + 2 * self.halo
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """As the kernel takes it."""
+        return self.rows, self.columns, self.window_rows, self.window_columns, self.halo
 
-    @property
-    def together(self) -> int:
-        """Blocks that are coded at once, so few that what passes between the kernels stays in the cache."""
-        return max(1, PIXELS_TOGETHER // self.side**2)
 
-    @property
-    def crop(self) -> int:
-        """Side of what is coded for a block: the block, `before` and `after`."""
-        return self.before + self.side + self.after
+def _up(length: int, unit: int) -> int:
+    """The least multiple of `unit` that is not below `length`."""
+    return -(-length // unit) * unit
+
+
+def _smooth(length: int) -> int:
+    """The least multiple of `UNIT` not below `length` that has no prime factor above 7."""
+    length = _up(length, UNIT)
+    while 210 ** length.bit_length() % length:
+        length += UNIT
+    return length
 
 
 def _margin(strength: float) -> int:
@@ -98,22 +109,38 @@ class Plane:
         dtype: uint8 or uint16.
         geometry: of the blocks.
         tolerance: codes by which a pixel of a window may differ before the window counts as changed.
+        keeps_codes: whether sparse codes are kept from which the next frame's start.
     """
 
     def __init__(
-        self, shape: tuple[int, int], dtype: np.dtype, geometry: Geometry, tolerance: int = 0
+        self,
+        shape: tuple[int, int],
+        dtype: np.dtype,
+        geometry: Geometry,
+        tolerance: int = 0,
+        keeps_codes: bool = False,
     ) -> None:
         self.shape, self.geometry, self._tolerance = shape, geometry, tolerance
-        side, halo = geometry.side, geometry.halo
-        counts = [-(-length // side) for length in shape]
-        padded = [count * side + 2 * halo for count in counts]
+        sides, windows = geometry.shape[:2], geometry.shape[2:4]
+        counts = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
+        padded = [(n - 1) * side + window for n, side, window in zip(counts, sides, windows, strict=True)]
         self._now = np.zeros(padded, dtype)
-        self._sources = [_reflected(length, total, halo) for length, total in zip(shape, padded, strict=True)]
-        self._places = np.ascontiguousarray(np.argwhere(np.ones(counts)) * side)  # [blocks, 2]
-        self._references = np.zeros((len(self._places), geometry.window, geometry.window), dtype)
+        self._sources = [
+            _reflected(length, total, geometry.halo) for length, total in zip(shape, padded, strict=True)
+        ]
+        self._places = np.ascontiguousarray(np.argwhere(np.ones(counts)) * sides)  # [blocks, 2]
+        self._references = np.zeros((len(self._places), *windows), dtype)
         self._changed = np.zeros(len(self._places), np.uint8)
-        self._result = np.zeros([count * side for count in counts], dtype)
+        self._result = np.zeros([n * side for n, side in zip(counts, sides, strict=True)], dtype)
         self._known = False
+        patches = len(self._places), geometry.patches
+        self._kept = None
+        if keeps_codes:
+            self._kept = (
+                np.zeros(patches, np.uint8),
+                np.empty((*patches, MOST_KEPT), np.uint16),
+                np.empty((*patches, MOST_KEPT), np.float32),
+            )
 
     def __len__(self) -> int:
         """How many blocks there are."""
@@ -122,6 +149,11 @@ class Plane:
     def forget(self) -> None:
         """Takes every block for changed at the next `advance`."""
         self._known = False
+
+    def forget_codes(self) -> None:
+        """Lets the next codes start from nothing: those that were kept are of another dictionary."""
+        if self._kept is not None:
+            self._kept[0][:] = 0
 
     def advance(self, pixels: Codes) -> Places:
         """Takes the next frame's pixels [height, width]; tells which blocks must be purified (again).
@@ -136,25 +168,10 @@ class Plane:
         self._known = True
         return self._places[self._changed != 0]
 
-    def cut(self, places: Places, scale: float, windows: NDArray[np.float32]) -> None:
-        """Writes to `windows` [n, window, window] those of the blocks at `places` [n, 2], times `scale`."""
-        _core.cut_windows(self._now, places, scale, windows)
-
-    def join(
-        self, places: Places, low: NDArray[np.float32], rebuilt: NDArray[np.float32], levels: Levels
-    ) -> None:
-        """Keeps low + rebuilt as the purified blocks at `places` [n, 2], rounded to codes.
-
-        Args:
-            places: what `advance` returned, or some of it.
-            low: float32 [n, window, window].
-            rebuilt: float32 [n, crop, crop].
-            levels: of the plane; values are codes over its span.
-        """
-        geometry = self.geometry
-        _core.join_blocks(
-            low, geometry.halo, rebuilt, geometry.before, places, geometry.side, levels.span, levels.most,
-            self._result,
+    def work(self, places: Places, levels: Levels) -> tuple[Any, ...]:
+        """What the kernels of the operator `frame` need to purify the blocks at `places` [n, 2]."""
+        return (
+            self._now, places, self._result, self.geometry.shape, levels.span, levels.most, self._kept
         )  # fmt: skip
 
     def result(self) -> Codes:

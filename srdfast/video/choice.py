@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 CHANGED = 6 / 255  # mean absolute difference of the sketches, in [0, 1], that calls for another look,
 SOONEST = 4  # but only so many frames after the last one: leaves in the wind change all the time
 CUT = 24 / 255  # that calls for one at once
+STILL = 3 / 255  # up to which nothing has happened: noise, somebody who walks through the scene
+PATIENCE = 8  # times as many frames as usual may then pass between two looks
 SKETCH = 48  # pixels of the luma in each direction that a sketch looks at, about
 USUAL_SIZE = 224  # side in pixels of what an encoder sees that names no size of its own
 FINER = 2  # a plane is first averaged down to no less than so many times what the encoder sees
@@ -29,8 +31,9 @@ class ClusterChoice:
 
     The encoder looks at the first frame, at every `every`-th after a look, at one whose sketch (a sparse grid
     of luma pixels) differs clearly from that of a look some frames ago, and at one that differs as much as
-    after a cut. The cluster changes only if another one's log prior + log density is above that of the
-    present one by more than `hysteresis`.
+    after a cut; where the sketch is still what it was, at every eighth of those frames only, unless `every`
+    is 1. The cluster changes only if another one's log prior + log density is above that of the present one
+    by more than `hysteresis`.
 
     Args:
         purifier: its encoder and Gaussians choose.
@@ -70,9 +73,11 @@ class ClusterChoice:
         return self.cluster
 
     def _is_due(self, sketch: Floats) -> bool:
-        if self._sketch is None or self._age >= self._every:
+        if self._sketch is None:
             return True
         change = float(np.abs(sketch - self._sketch).mean())
+        if self._age >= self._every * (PATIENCE if change <= STILL and self._every > 1 else 1):
+            return True
         return change > (CHANGED if self._age >= SOONEST else CUT)
 
     def _look(self, planes: Sequence[np.ndarray], levels: Sequence[Levels], matrix: str) -> None:

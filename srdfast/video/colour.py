@@ -1,69 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RGB and its luma and chroma planes: full range, the matrix of ITU-R BT.709, no subsampling.
+"""RGB and its luma and chroma planes, without subsampling: of any matrix, full range unless told.
 
-Y = 0.2126 R + 0.7152 G + 0.0722 B, U = 128 + (B - Y) / 1.8556, V = 128 + (R - Y) / 1.5748, each rounded to 8
-bits. There and back changes a value by at most 2 of 255.
+Full-range BT.709: Y = 0.2126 R + 0.7152 G + 0.0722 B, U = 128 + (B - Y) / 1.8556, V = 128 + (R - Y) / 1.5748,
+each rounded to 8 bits. There and back changes a value by at most 2 of 255; by more in limited range, which
+has fewer codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
-FORWARD = np.array(
-    [
-        [0.2126, 0.7152, 0.0722],
-        [-0.2126 / 1.8556, -0.7152 / 1.8556, 0.9278 / 1.8556],
-        [0.7874 / 1.5748, -0.7152 / 1.5748, -0.0722 / 1.5748],
-    ]
-)  # [YUV, RGB]
-INVERSE = np.linalg.inv(FORWARD)  # [RGB, YUV]
-BLOCK = 1 << 16  # pixels converted at a time: they stay in the cache
+from .. import _core
+from ..planes import Levels, from_rgb
+
+Affine = tuple[list[list[float]], list[float]]  # weights [out, in] and offsets [out]
 
 
-def rgb_to_planes(pixels: np.ndarray, order: str = "rgb") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rgb_to_planes(
+    pixels: np.ndarray, order: str = "rgb", *, matrix: str = "bt709", full_range: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The planes of a picture.
 
     Args:
         pixels: uint8 [height, width, 3].
         order: "rgb" or "bgr".
+        matrix: "bt601", "bt709" or "bt2020".
+        full_range: whether planes use all codes, or 16 to 235 (chroma: 240).
 
     Returns:
         Y, U and V, uint8 [height, width].
     """
     height, width, _ = pixels.shape
-    channels = [order.index(name) for name in "rgb"]
     planes = tuple(np.empty((height, width), np.uint8) for _ in range(3))
-    for rows in _blocks(height, width):
-        values = [pixels[rows, :, channel].astype(np.float32) for channel in channels]
-        for plane, weights, centre in zip(planes, FORWARD, (0, 128, 128), strict=True):
-            plane[rows] = _combine(values, weights, centre)
+    forward, _ = _maps(order, matrix, full_range)
+    _core.pixels_to_planes(np.ascontiguousarray(pixels), *forward, planes)
     return planes[0], planes[1], planes[2]
 
 
-def planes_to_rgb(planes: Sequence[np.ndarray], order: str = "rgb") -> np.ndarray:
+def planes_to_rgb(
+    planes: Sequence[np.ndarray], order: str = "rgb", *, matrix: str = "bt709", full_range: bool = True
+) -> np.ndarray:
     """The picture of three planes, uint8 [height, width] each: uint8 [height, width, 3] in `order`."""
-    height, width = planes[0].shape
-    pixels = np.empty((height, width, 3), np.uint8)
-    for rows in _blocks(height, width):
-        values = [plane[rows].astype(np.float32) for plane in planes]
-        for chroma in values[1:]:
-            chroma -= 128
-        for name, weights in zip("rgb", INVERSE, strict=True):
-            pixels[rows, :, order.index(name)] = _combine(values, weights, 0)
+    pixels = np.empty((*planes[0].shape, 3), np.uint8)
+    _, inverse = _maps(order, matrix, full_range)
+    _core.planes_to_pixels([np.ascontiguousarray(plane) for plane in planes], *inverse, pixels)
     return pixels
 
 
-def _blocks(height: int, width: int) -> Iterator[slice]:
-    rows = max(1, BLOCK // max(width, 1))
-    return (slice(start, start + rows) for start in range(0, height, rows))
-
-
-def _combine(values: Sequence[np.ndarray], weights: np.ndarray, centre: float) -> np.ndarray:
-    """Weighted sum of three arrays, rounded into 0..255; a matrix product would sum in an order of BLAS's."""
-    total = np.float32(weights[0]) * values[0]
-    total += np.float32(weights[1]) * values[1]
-    total += np.float32(weights[2]) * values[2]
-    total += np.float32(centre + 0.5)
-    return np.clip(total, 0, 255.5, out=total).astype(np.uint8)
+@lru_cache
+def _maps(order: str, matrix: str, full_range: bool) -> tuple[Affine, Affine]:
+    """From pixels [channel] to planes [Y, U, V], and back."""
+    channels = ["rgb".index(name) for name in order]
+    levels = [Levels.of(8, full_range, chroma) for chroma in (False, True, True)]
+    spans = np.array([level.span / 255 for level in levels])
+    zeros = np.array([float(level.zero) for level in levels])
+    red, green, blue = np.eye(3)
+    weights = spans[:, None] * np.array(from_rgb(red, green, blue, matrix))[:, channels]
+    back = np.linalg.inv(weights)
+    return (weights.tolist(), zeros.tolist()), (back.tolist(), (-back @ zeros).tolist())

@@ -44,8 +44,13 @@ def make_purifier(options: argparse.Namespace) -> PlanePurifier:
     without_torch = options.device == "auto" and find_spec("torch") is None
     device = "cpu" if without_torch else choose_device(options.device)
     if device == "cpu":
-        reuse = {"reuse": not options.no_reuse, "tolerance": options.tolerance}
-        purifier: PlanePurifier = FramePurifier(options.model, **reuse, **common)
+        purifier: PlanePurifier = FramePurifier(
+            options.model,
+            reuse=not options.no_reuse,
+            tolerance=options.tolerance,
+            warm_start=not options.no_warm_start,
+            **common,
+        )
         return purifier
     from .gpu import GpuFramePurifier
 

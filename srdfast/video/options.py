@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of a static camera then costs little, and what is shown lags behind by no more" + DEFAULT,
     )
     parser.add_argument(
+        "--no-warm-start",
+        action="store_true",
+        help="where a model's coder is the lasso: let its codes start from zero, not from those of the frame "
+        "before",
+    )
+    parser.add_argument(
         "--hysteresis",
         type=float,
         default=HYSTERESIS,
@@ -55,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=CHOOSE_EVERY,
         metavar="N",
-        help="the encoder chooses the cluster anew after N frames, and where a frame differs much" + DEFAULT,
+        help="the encoder chooses the cluster anew after N frames, sooner where a frame differs much, and "
+        "(unless N is 1) after 8 N where nothing happens" + DEFAULT,
     )
     parser.add_argument(
         "--progress",

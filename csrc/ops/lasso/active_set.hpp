@@ -10,6 +10,9 @@
 // not from the signal: rounding in the inverse is corrected by the next round. The gradient also gives the
 // duality gap, which decides when to stop.
 //
+// Codes from which to start (those of a similar signal) are a support with signs like any other, and moves go
+// on from there.
+//
 // A signal that gets into trouble (an atom that depends on those of S, a support beyond the capacity, too
 // many rounds) is declined: coordinate descent, the reference, takes it from the start.
 #pragma once
@@ -37,15 +40,22 @@ class ActiveSet {
   }
 
   // Solves for one signal; correlations [width] = D x, zero beyond the atoms; energy = |x|^2. Returns whether
-  // it did: count, indices, values and gap then hold the answer.
-  bool solve(const T* gram, const T* correlations, T energy) {
+  // it did: count, indices, values and gap then hold the answer. Starts from codes that are expected to be
+  // near it; from none where that leads nowhere.
+  bool solve(const T* gram, const T* correlations, T energy, const LassoStart<T>& start = {}) {
     gram_ = gram;
     correlations_ = correlations;
     energy_ = energy;
-    const bool solved = run();
-    for (int i = 0; i < count_; ++i) is_active_[indices_[i]] = false;
-    return solved;
+    rounds_ = 0;
+    if (start.count > 0 && attempt(start) && (certified() || rounds_ >= settings_.max_sweeps)) return true;
+    return attempt({});
   }
+
+  // Whether the gap of the answer is as small as was asked for.
+  bool certified() const { return gap_ <= target(); }
+
+  // Rounds that the last signal took.
+  int rounds() const { return rounds_; }
 
   int count() const { return count_; }
   const std::int32_t* indices() const { return indices_; }
@@ -60,22 +70,48 @@ class ActiveSet {
   static constexpr int kRefinements =
       3;  // rounds without a new atom, after which the precision of T is reached
 
-  bool run() {
-    const T penalty = settings_.penalty, target = settings_.gap_tolerance * energy_ / 2;
+  T target() const { return settings_.gap_tolerance * energy_ / 2; }
+
+  bool attempt(const LassoStart<T>& start) {
+    seed(start);
+    const bool solved = run(start.count > 0);
+    for (int i = 0; i < count_; ++i) is_active_[indices_[i]] = false;
+    return solved;
+  }
+
+  // Takes codes as they are. The inverse is made when they have to move: those of a signal that has not
+  // changed come out to the bit.
+  void seed(const LassoStart<T>& start) {
     count_ = 0;
+    for (int i = 0; i < start.count && count_ < kCapacity; ++i) {
+      const std::int32_t atom = start.atoms[i];
+      if (start.values[i] == 0 || atom < 0 || atom >= width_) continue;
+      indices_[count_] = atom;
+      rows_[count_] = gram_ + std::int64_t{atom} * width_;
+      codes_[count_] = start.values[i];
+      signs_[count_] = start.values[i] > 0 ? T(1) : T(-1);
+      is_active_[atom] = true;
+      ++count_;
+    }
+  }
+
+  bool run(bool started) {
+    const T penalty = settings_.penalty;
     Best<T> worst = search_gradient();
     int refinements = 0;
-    for (int round = 0;; ++round) {
+    for (int round = 0;; ++round, ++rounds_) {
       collect_gradient();
       const bool spent = round >= settings_.max_sweeps;
       if (spent || worst.value <= kNear * penalty) {
         gap_ = duality_gap_of_support(worst.value);
-        if (gap_ <= target || spent) return true;
+        if (gap_ <= target() || spent) return true;
         if (!(gap_ < energy_)) return false;
       }
       if (round >= kMostRounds) return false;
+      if (round == 0 && !border_seeds()) return false;
       if (worst.value > penalty && !is_active_[worst.index]) {
         if (!enter(worst.index)) return false;
+        if (started) refinements = 0;  // rounds that only moved were no sign of the end
       } else if (++refinements > kRefinements) {
         return true;
       }
@@ -129,15 +165,13 @@ class ActiveSet {
     return T(0.5) * (1 - scale) * (1 - scale) * residual_energy + complementarity;
   }
 
-  // Takes an atom into the support with code 0, by bordering the inverse; false if it depends on the others.
-  bool enter(int atom) {
-    if (count_ == kCapacity) return false;
-    const T* const row = gram_ + std::int64_t{atom} * width_;
-    const int last = count_;
+  // Makes the inverse for the first `last` atoms of the support one for another atom as well, by bordering;
+  // false if that depends on them.
+  bool border(int last, int atom, const T* row) {
     T shares[kCapacity] __attribute__((aligned(64)));  // inverse times the Gram column
     for (int i = 0; i < last; ++i) column_[i] = row[indices_[i]];
     prefetch(row, width_);  // for the next gradient
-    multiply_inverse(column_, shares);
+    multiply_inverse(last, column_, shares);
     T outside = row[atom];
     for (int i = 0; i < last; ++i) outside -= column_[i] * shares[i];
     if (!(outside > 64 * kEpsilon<T> * row[atom])) return false;
@@ -146,7 +180,21 @@ class ActiveSet {
     for (int at = 0; at < kCapacity; at += kVectorLength<T>) store(Vector<T>{}, inverse_row(last) + at);
     set_lane(shares, last, -1);
     add_outer(last + 1, scale, shares);
+    return true;
+  }
 
+  bool border_seeds() {
+    for (int i = 0; i < count_; ++i) {
+      if (!border(i, indices_[i], rows_[i])) return false;
+    }
+    return true;
+  }
+
+  // Takes an atom into the support with code 0; false if there is no room, or it depends on the others.
+  bool enter(int atom) {
+    const T* const row = gram_ + std::int64_t{atom} * width_;
+    const int last = count_;
+    if (last == kCapacity || !border(last, atom, row)) return false;
     indices_[last] = atom;
     rows_[last] = row;
     codes_[last] = 0;
@@ -183,7 +231,7 @@ class ActiveSet {
   // leave.
   bool move() {
     for (int tries = 0; tries <= 2 * kCapacity && count_ > 0; ++tries) {
-      multiply_inverse(residuals_, steps_);
+      multiply_inverse(count_, residuals_, steps_);
       T part = 1;  // of the step, up to where the first code is zero
       int first = -1;
       for (int i = 0; i < count_; ++i) {
@@ -214,16 +262,16 @@ class ActiveSet {
 
   T* inverse_row(int i) const { return inverse_.data() + i * kCapacity; }
 
-  // out = inverse * vector, both zero beyond the support up to a whole vector.
-  void multiply_inverse(const T* vector, T* out) const {
-    for (int at = 0; at < count_; at += kVectorLength<T>) {
+  // out = inverse * vector for the first `count` atoms, both zero beyond them up to a whole vector.
+  void multiply_inverse(int count, const T* vector, T* out) const {
+    for (int at = 0; at < count; at += kVectorLength<T>) {
       Vector<T> even = {}, odd = {};
       int i = 0;
-      for (; i + 2 <= count_; i += 2) {
+      for (; i + 2 <= count; i += 2) {
         even += vector[i] * load(inverse_row(i) + at);
         odd += vector[i + 1] * load(inverse_row(i + 1) + at);
       }
-      if (i < count_) even += vector[i] * load(inverse_row(i) + at);
+      if (i < count) even += vector[i] * load(inverse_row(i) + at);
       store(even + odd, out + at);
     }
   }
@@ -244,7 +292,7 @@ class ActiveSet {
   const T* gram_ = nullptr;          // [atoms, width]
   const T* correlations_ = nullptr;  // [width]
   T energy_ = 0, gap_ = 0;
-  int count_ = 0;
+  int count_ = 0, rounds_ = 0;
   Scratch<T> inverse_;       // [kCapacity, kCapacity], zero beyond the support
   Scratch<T> gradient_;      // [width]
   Scratch<bool> is_active_;  // [width]

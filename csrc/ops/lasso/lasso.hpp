@@ -36,10 +36,27 @@ struct LassoProblem {
   View<const std::int64_t, 1> index;  // [batch], or no data when there is one dictionary
   LassoSettings<T> settings;
   const Prepared* prepared = nullptr;  // GramTables of the dictionary, or null: the call makes its own
+  View<const T, 2> start;              // [batch, atoms], codes to start from, or no data: zero; CPU only
 
   // outputs
-  View<T, 2> values;  // [batch, atoms]
-  View<T, 1> gap;     // [batch]
+  View<T, 2> values;             // [batch, atoms]
+  View<T, 1> gap;                // [batch]
+  View<std::int32_t, 1> rounds;  // [batch], of the active set and of sweeps, or no data; CPU only
+};
+
+// Codes of a few atoms to start from.
+template <class T>
+struct LassoStart {
+  int count = 0;
+  const std::int32_t* atoms = nullptr;
+  const T* values = nullptr;
+};
+
+// What coordinate descent came to.
+template <class T>
+struct LassoEnd {
+  T gap;
+  int sweeps;
 };
 
 inline namespace SRDFAST_LEVEL {
@@ -97,19 +114,25 @@ SRDFAST_INLINE T lasso_refresh(const Team& team, const LassoInput<T, Transposed>
   return team.template sum<T>(in.features, [=](int f) { return residual[f] * residual[f]; });
 }
 
-// Solves for one signal from codes = 0 and returns the duality gap reached.
+// Solves for one signal and returns the duality gap reached.
 //   gradient [width] = D x on entry; residual [features] and gradient are overwritten; codes [atoms] is the
-//   answer.
+//   answer. It starts from zero, or from what is in codes where that is `started`.
 template <class Team, class T, class Transposed>
-SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings,
-                             const LassoInput<T, Transposed>& in, T* gradient, T* residual, T* codes) {
+SRDFAST_INLINE LassoEnd<T> lasso_solve(const Team& team, const LassoSettings<T>& settings,
+                                       const LassoInput<T, Transposed>& in, T* gradient, T* residual,
+                                       T* codes, bool started = false) {
   const T energy = team.template sum<T>(in.features, [=](int f) { return in.signal[f] * in.signal[f]; });
   const T target = settings.gap_tolerance * energy / 2;
   const T still = kEpsilon<T> * root(energy);  // a smaller move is rounding
-  team.for_each(in.atoms, [=](int a) { codes[a] = 0; });
-  team.sync();
+  T residual_energy = energy;
+  if (started) {
+    residual_energy = lasso_refresh(team, in, codes, residual, gradient);
+  } else {
+    team.for_each(in.atoms, [=](int a) { codes[a] = 0; });
+    team.sync();
+  }
 
-  T gap = duality_gap(team, in.atoms, gradient, codes, energy, settings.penalty);
+  T gap = duality_gap(team, in.atoms, gradient, codes, residual_energy, settings.penalty);
   int sweeps = 0;
   T settled = T(0.1) * root(energy);  // a round on the support ends when moves are below this
   while (gap > target && sweeps < settings.max_sweeps) {
@@ -121,11 +144,11 @@ SRDFAST_INLINE T lasso_solve(const Team& team, const LassoSettings<T>& settings,
       move = lasso_sweep(team, in, settings.penalty, true, gradient, codes);
       ++sweeps;
     }
-    const T residual_energy = lasso_refresh(team, in, codes, residual, gradient);
+    residual_energy = lasso_refresh(team, in, codes, residual, gradient);
     gap = duality_gap(team, in.atoms, gradient, codes, residual_energy, settings.penalty);
     if (first <= still) break;  // nothing moves any more: the precision of T is reached
   }
-  return gap;
+  return {gap, sweeps};
 }
 
 }  // namespace SRDFAST_LEVEL

@@ -8,7 +8,7 @@ namespace {
 
 void lasso(const py::object& signals, const py::object& dictionary, const py::object& index, double penalty,
            double gap_tolerance, int max_sweeps, const py::object& values, const py::object& gap,
-           const py::object& place) {
+           const py::object& place, const py::object& start, const py::object& rounds) {
   const Call call(place);
   const TensorArg signals_arg(call, "signals", signals);
   const DictionaryArg dictionary_arg(call, "dictionary", dictionary);
@@ -29,6 +29,23 @@ void lasso(const py::object& signals, const py::object& dictionary, const py::ob
     require_extent(values_arg, 1, problem.dictionary.extent(1), "one value per atom");
     require_extent(gap_arg, 0, batch, "one gap per signal");
     require_finite(signals_arg, problem.signals);
+    if (call.on_cuda() && !(start.is_none() && rounds.is_none())) {
+      throw DeviceError(
+          "start, rounds: expected None on a GPU, whose kernel starts from zero; code on the CPU");
+    }
+    std::optional<TensorArg> start_arg, rounds_arg;
+    if (!start.is_none()) {
+      start_arg.emplace(call, "start", start);
+      problem.start = start_arg->view<const T, 2>("[batch, atoms]");
+      require_extent(*start_arg, 0, batch, "one row per signal");
+      require_extent(*start_arg, 1, problem.dictionary.extent(1), "one code per atom");
+      require_finite(*start_arg, problem.start);
+    }
+    if (!rounds.is_none()) {
+      rounds_arg.emplace(call, "rounds", rounds);
+      problem.rounds = rounds_arg->view<std::int32_t, 1>("[batch]");
+      require_extent(*rounds_arg, 0, batch, "one count per signal");
+    }
     call.run(problem);
   });
 }
@@ -38,7 +55,7 @@ void lasso(const py::object& signals, const py::object& dictionary, const py::ob
 void bind_lasso(py::module_& module) {
   module.def("lasso", &lasso, py::arg("signals"), py::arg("dictionary"), py::arg("index"), py::arg("penalty"),
              py::arg("gap_tolerance"), py::arg("max_sweeps"), py::arg("values"), py::arg("gap"),
-             py::arg("place") = py::none());
+             py::arg("place") = py::none(), py::arg("start") = py::none(), py::arg("rounds") = py::none());
 }
 
 }  // namespace srdfast

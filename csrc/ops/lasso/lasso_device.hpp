@@ -83,7 +83,8 @@ class LassoDeviceCoder {
                                                    {tables.transposed_at(dictionary)},
                                                    tables.gram_at(dictionary)};
       const float gap = lasso_solve(team, args_.settings, in, gradients_ + r * gradient_stride, residual_,
-                                    codes_ + r * gradient_stride);
+                                    codes_ + r * gradient_stride)
+                            .gap;
       if (block_.lane() == 0) gaps_[r] = gap;
     }
     block_.sync();

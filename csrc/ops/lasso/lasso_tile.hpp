@@ -23,22 +23,44 @@ class LassoCoder {
         indices_(kTile * width_),
         values_(kTile * width_) {}
 
+  static constexpr int kMostKept = ActiveSet<T>::kCapacity;  // atoms of a code that `keep` can hand out
+
   // Codes signals [count, features].
   void code(std::int64_t dictionary, int count, const T* signals) {
+    code(dictionary, count, signals, [](int) { return LassoStart<T>{}; });
+  }
+
+  // The same; start(row) is the LassoStart of a row.
+  template <class Start>
+  void code(std::int64_t dictionary, int count, const T* signals, const Start& start) {
     dictionary_ = dictionary;
     tables_.correlate(dictionary, count, signals, correlations_.data());
     for (int row = 0; row < count; ++row) {
       const T* signal = signals + std::int64_t{row} * tables_.features;
       const T energy = SerialTeam{}.sum<T>(tables_.features, [=](int f) { return signal[f] * signal[f]; });
-      if (active_set_.solve(tables_.gram(dictionary), correlations(row), energy)) {
+      const LassoStart<T> from = start(row);
+      const bool solved = active_set_.solve(tables_.gram(dictionary), correlations(row), energy, from);
+      rounds_[row] = active_set_.rounds();
+      repeats_[row] = solved && active_set_.certified();
+      if (solved) {
         keep_active_set(row);
       } else {
-        descend(row, signal);
+        descend(row, signal, from);
       }
     }
   }
 
   T gap(int row) const { return gaps_[row]; }
+
+  // Rounds of the active set, and sweeps of coordinate descent.
+  int rounds(int row) const { return rounds_[row]; }
+
+  // The code of a row to start from another time, if it is one from which the same signal comes to the same
+  // bits; else a code without atoms.
+  LassoStart<T> repeatable(int row) const {
+    if (!repeats_[row]) return {};
+    return {counts_[row], indices(row), values(row)};
+  }
 
   // codes [atoms] of one row.
   void write(int row, T* codes) const {
@@ -71,7 +93,7 @@ class LassoCoder {
   }
 
   // Coordinate descent, the reference.
-  void descend(int row, const T* signal) {
+  void descend(int row, const T* signal, const LassoStart<T>& start) {
     const LassoInput<T, TransposedPanels<T>> in{tables_.atoms,
                                                 tables_.features,
                                                 width_,
@@ -79,7 +101,14 @@ class LassoCoder {
                                                 tables_.dictionary(dictionary_),
                                                 tables_.transposed(dictionary_),
                                                 tables_.gram(dictionary_)};
-    gaps_[row] = lasso_solve(SerialTeam{}, settings_, in, correlations(row), residual_.data(), codes_.data());
+    for (int a = 0; a < tables_.atoms; ++a) codes_[a] = 0;
+    for (int i = 0; i < start.count; ++i) {
+      if (start.atoms[i] >= 0 && start.atoms[i] < tables_.atoms) codes_[start.atoms[i]] = start.values[i];
+    }
+    const LassoEnd<T> end = lasso_solve(SerialTeam{}, settings_, in, correlations(row), residual_.data(),
+                                        codes_.data(), start.count > 0);
+    gaps_[row] = end.gap;
+    rounds_[row] += end.sweeps;
     int count = 0;
     for (int a = 0; a < tables_.atoms; ++a) {
       if (codes_[a] == 0) continue;
@@ -98,7 +127,8 @@ class LassoCoder {
   Scratch<T> residual_, codes_;    // of the signal in work
   Scratch<std::int32_t> indices_;  // [kTile, width], the supports
   Scratch<T> values_;              // [kTile, width]
-  int counts_[kTile] = {};
+  int counts_[kTile] = {}, rounds_[kTile] = {};
+  bool repeats_[kTile] = {};
   T gaps_[kTile] = {};
 };
 
