@@ -45,7 +45,17 @@ def lista_gradient(signals, dictionary, **options):
     return (srdfast.lista_gradient(codes, signals, *learned, steps=3, **options),)
 
 
-CODERS = [omp, omp_residual, lasso, lista, lista_gradient]
+def support_gradient(signals, dictionary, **options):
+    """On the supports of OMP, told by numbers and by codes."""
+    codes = srdfast.omp(signals, dictionary, max_atoms=5, tolerance=5.0, **options)
+    dense = codes.dense()
+    return (
+        srdfast.support_gradient(signals, codes.indices, dictionary, rebuilt=True, **options),
+        srdfast.support_gradient(dense, dense, dictionary, **options),
+    )
+
+
+CODERS = [omp, omp_residual, lasso, lista, lista_gradient, support_gradient]
 CODER_IDS = [coder.__name__ for coder in CODERS]
 
 
