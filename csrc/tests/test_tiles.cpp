@@ -243,8 +243,10 @@ void test_support(const Case& given, int apart) {
       const double theirs = indices[a] >= 0 ? double{expected[j++]} : 0;
       apart_by = std::fmax(apart_by, std::abs(theirs - codes[a]) * std::sqrt(norm));
     }
-    check(off <= 2e-3 * std::sqrt(energy), "support: a projection", given.atoms, given.features, given.count);
-    if (2 * size > given.features) continue;  // equations that amplify rounding
+    const bool many = 2 * size > given.features;  // equations that amplify rounding
+    check(off <= (many ? 3e-2 : 1e-4) * std::sqrt(energy), "support: a projection", given.atoms,
+          given.features, given.count);
+    if (many) continue;
     check(apart_by <= 1e-3 * std::sqrt(energy), "support: the codes of the reference", given.atoms,
           given.features, given.count);
   }
