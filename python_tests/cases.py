@@ -46,12 +46,13 @@ def lista_gradient(signals, dictionary, **options):
 
 
 def support_gradient(signals, dictionary, **options):
-    """On the supports of OMP, told by numbers and by codes."""
+    """On the supports of OMP, told by numbers and by codes, of sums of codes and one product."""
     codes = srdfast.omp(signals, dictionary, max_atoms=5, tolerance=5.0, **options)
+    one_for_all = 0 * codes.values[:, :1] + dictionary.reshape(-1, dictionary.shape[-1])[:1]
     dense = codes.dense()
     return (
-        srdfast.support_gradient(signals, codes.indices, dictionary, rebuilt=True, **options),
-        srdfast.support_gradient(dense, dense, dictionary, **options),
+        srdfast.support_gradient(one_for_all, codes.indices, dictionary, rebuilt=True, **options),
+        srdfast.support_gradient(0 * dense + 1, dense, dictionary, **options),
     )
 
 

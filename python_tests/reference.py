@@ -216,11 +216,13 @@ def supports(support):
 
 def independent(dictionary, atoms):
     """Positions of the atoms that do not lie in the span of those before them."""
-    kept = []
+    kept, basis = [], np.zeros((0, dictionary.shape[1]))
     for place, atom in enumerate(atoms):
-        rest = perpendicular(dictionary, atoms[kept])[atom]
+        rest = dictionary[atom] - (basis @ dictionary[atom]) @ basis
+        rest -= (basis @ rest) @ basis  # twice is enough
         if rest @ rest > DEPENDENT * (dictionary[atom] @ dictionary[atom]):
             kept.append(place)
+            basis = np.vstack([basis, rest / np.linalg.norm(rest)])
     return kept
 
 

@@ -167,13 +167,13 @@ def test_the_slopes_of_omp_are_measured(rng, rebuilt):
 @pytest.mark.parametrize("rebuilt", [False, True])
 def test_the_slopes_of_the_lasso_are_measured(rng, rebuilt):
     signals, dictionary = cases.problem(rng, 12, dtype=np.float64)
-    codes = reference.lasso(signals, dictionary, 0.3)
+    codes = srdfast.lasso(signals, dictionary, 0.3, 1e-13, 10_000).values
     grad = rng.normal(size=signals.shape if rebuilt else codes.shape)
     way = rng.normal(size=signals.shape)
     found = srdfast.support_gradient(grad, codes, dictionary, rebuilt=rebuilt)
 
     def losses(moved):
-        other = reference.lasso(moved, dictionary, 0.3)
+        other = srdfast.lasso(moved, dictionary, 0.3, 1e-13, 10_000).values
         np.testing.assert_array_equal(other != 0, codes != 0)
         return np.sum(grad * (other @ dictionary if rebuilt else other), axis=1)
 
@@ -262,7 +262,7 @@ def test_errors_name_the_argument(rng):
         (dict(support=codes.astype(np.float64), grad=codes), TypeError, "support: expected float32"),
         (dict(support=codes > 0, grad=codes), TypeError, "support: expected float32"),
         (dict(support=[[0]]), TypeError, "support: expected a numpy, torch or cupy array"),
-        (dict(dictionary=dictionary[..., 0]), ValueError, "dictionary: expected shape"),
+        (dict(dictionary=dictionary[None]), ValueError, "dictionary: expected shape"),
         (dict(dictionary=learned), ValueError, "dictionary: expected dictionaries prepared without"),
         (dict(index=None), ValueError, "index"),
         (dict(index=np.full(40, 2)), ValueError, "index: expected values from 0 to 1"),
