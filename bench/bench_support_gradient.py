@@ -26,8 +26,8 @@ def on_supports(grad, support, dictionary, rebuilt):
 
 def _of_some(grad, support, dictionary, rebuilt):
     chosen = support >= 0 if support.dtype == torch.int32 else support != 0
-    chosen, order = chosen.to(torch.int8).sort(1, descending=True, stable=True)
-    most = int(chosen.sum(1).max())
+    chosen, order = chosen.to(torch.int8).sort(dim=1, descending=True, stable=True)
+    most = max(1, int(chosen.sum(1).max()))
     present, order = chosen[:, :most, None].to(dictionary.dtype), order[:, :most]
     numbers = support.gather(1, order).clamp(min=0).long() if support.dtype == torch.int32 else order
     atoms = dictionary[numbers] * present  # [n, most, features], zero where there is no atom

@@ -40,8 +40,14 @@ class SupportGradient {
   // Takes the atoms whose codes [atoms] are not zero.
   void take_codes(const T* codes, const T* values) {
     count_ = 0;
-    for (int a = 0; a < tables_.atoms; ++a) {
-      if (codes[a] != 0) take(a, a, values == nullptr ? T(0) : values[a]);
+    int first = 0;
+    for (; first + kScanned <= tables_.atoms; first += kScanned) {
+      if (any_nonzero(codes + first)) take_nonzero(first, first + kScanned, codes);
+    }
+    take_nonzero(first, tables_.atoms, codes);
+    for (int j = 0; j < count_; ++j) {
+      columns_[j] = indices_[j];
+      values_[j] = values == nullptr ? T(0) : values[indices_[j]];
     }
   }
 
@@ -89,6 +95,7 @@ class SupportGradient {
 
  private:
   static constexpr int kLength = kVectorLength<T>;
+  static constexpr int kScanned = 16;  // codes that are looked at together: most are zero
 
   static SRDFAST_INLINE std::int64_t whole_vectors(int count) {
     return (std::int64_t{count} + kLength - 1) / kLength * kLength;
@@ -98,6 +105,25 @@ class SupportGradient {
     columns_[count_] = column;
     indices_[count_] = atom;
     values_[count_++] = value;
+  }
+
+  // Whether any of kScanned codes has a bit besides its sign.
+  static SRDFAST_INLINE bool any_nonzero(const T* codes) {
+    Lane<T> bits[kScanned], any = 0;
+    std::memcpy(bits, codes, sizeof(bits));
+    for (int i = 0; i < kScanned; ++i) any |= bits[i];
+    constexpr Lane<T> kAllButSign = static_cast<Lane<T>>(~(std::uint64_t{1} << (8 * sizeof(T) - 1)));
+    return (any & kAllButSign) != 0;
+  }
+
+  // Takes the atoms from `first` to `end` whose codes are not zero, without a branch to predict.
+  SRDFAST_INLINE void take_nonzero(int first, int end, const T* codes) {
+    int count = count_;
+    for (int a = first; a < end; ++a) {
+      indices_[count] = a;
+      count += codes[a] != 0;
+    }
+    count_ = count;
   }
 
   SRDFAST_INLINE T* upper(int j) const { return upper_.data() + j * stride_; }
