@@ -46,12 +46,12 @@ def lista_gradient(signals, dictionary, **options):
 
 
 def support_gradient(signals, dictionary, **options):
-    """On the supports of OMP, told by numbers and by codes, of sums of codes and one product."""
+    """On the supports of OMP, told by numbers and by codes: of the sums of reconstructions and of codes."""
     codes = srdfast.omp(signals, dictionary, max_atoms=5, tolerance=5.0, **options)
-    one_for_all = 0 * codes.values[:, :1] + dictionary.reshape(-1, dictionary.shape[-1])[:1]
+    ones = 0 * codes.values[:, :1] + 0 * dictionary.reshape(-1, dictionary.shape[-1])[:1] + 1
     dense = codes.dense()
     return (
-        srdfast.support_gradient(one_for_all, codes.indices, dictionary, rebuilt=True, **options),
+        srdfast.support_gradient(ones, codes.indices, dictionary, rebuilt=True, **options),
         srdfast.support_gradient(0 * dense + 1, dense, dictionary, **options),
     )
 
