@@ -11,10 +11,11 @@ from bench_lasso import Fista, mean_objective
 from bench_lista import in_torch as lista_in_torch
 from bench_purify import describe
 from bench_purify import in_torch as purify_in_torch
+from bench_support_gradient import on_supports, supports_of
 
 import srdfast
-from srdfast import LISTA, OMP
-from srdfast.microbench import lasso_work, lista_work, omp_work, purify_work
+from srdfast import LISTA, OMP, Lasso
+from srdfast.microbench import lasso_work, lista_work, omp_work, purify_work, support_gradient_work
 
 REPEATS = 10
 IMAGES = [  # images, channels, height, width, stride, coder
@@ -92,6 +93,24 @@ def bench_lasso(timed_on_gpu, many, sized, library):
     timed_on_gpu(
         call, "gpu: lasso", f"64 features, 256 atoms, penalty {penalty}", library, len(signals), "signals",
         work=lasso_work(64, 256), repeats=1, notes=notes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["srdfast", "torch"])
+@pytest.mark.parametrize("coder", [OMP(4), OMP(8), Lasso(0.1, 1e-5)], ids=str)
+def bench_support_gradient(timed_on_gpu, many, coder, library):
+    signals, dictionary = many(64, 256)
+    support, mean = supports_of(signals, dictionary, coder)
+    prepared = srdfast.prepare(dictionary)
+    calls = {
+        "srdfast": lambda: srdfast.support_gradient(signals, support, prepared, rebuilt=True, nonfinite=None),
+        "torch": lambda: on_supports(signals, support, dictionary, True),
+    }
+    torch.testing.assert_close(calls[library](), calls["srdfast"](), atol=1e-2, rtol=0)
+    timed_on_gpu(
+        calls[library], "gpu: support gradient", f"64 features, {coder}, of reconstructions", library,
+        len(signals), "signals", work=support_gradient_work(64, round(mean), True),
+        repeats=REPEATS if library == "srdfast" else 1, notes=f"{mean:.1f} atoms a signal",
     )  # fmt: skip
 
 

@@ -45,7 +45,18 @@ def lista_gradient(signals, dictionary, **options):
     return (srdfast.lista_gradient(codes, signals, *learned, steps=3, **options),)
 
 
-CODERS = [omp, omp_residual, lasso, lista, lista_gradient]
+def support_gradient(signals, dictionary, **options):
+    """On the supports of OMP, told by numbers and by codes: of the sums of reconstructions and of codes."""
+    codes = srdfast.omp(signals, dictionary, max_atoms=5, tolerance=5.0, **options)
+    ones = 0 * codes.values[:, :1] + 0 * dictionary.reshape(-1, dictionary.shape[-1])[:1] + 1
+    dense = codes.dense()
+    return (
+        srdfast.support_gradient(ones, codes.indices, dictionary, rebuilt=True, **options),
+        srdfast.support_gradient(0 * dense + 1, dense, dictionary, **options),
+    )
+
+
+CODERS = [omp, omp_residual, lasso, lista, lista_gradient, support_gradient]
 CODER_IDS = [coder.__name__ for coder in CODERS]
 
 

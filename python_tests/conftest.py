@@ -36,6 +36,7 @@ ON_GPU = {
     "test_lasso",
     "test_lista",
     "test_lista_gradient",
+    "test_support_gradient",
     "test_split",
     "test_patches",
     "test_purify",

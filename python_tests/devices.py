@@ -52,6 +52,7 @@ def redirect_to(device, monkeypatch):
         "lasso",
         "lista",
         "lista_gradient",
+        "support_gradient",
         "split",
         "extract_patches",
         "average_patches",

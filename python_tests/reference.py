@@ -203,6 +203,53 @@ def lista_gradient(grad, signals, analysis, thresholds, synthesis, steps=1, inde
     return gradient, distance
 
 
+# --- codes on given supports --------------------------------------------------------------------------------
+
+
+def supports(support):
+    """Per row, where the atoms of its support stand in the row, and which they are: [(columns, atoms)]."""
+    support = np.asarray(support)
+    if np.issubdtype(support.dtype, np.integer):
+        return [(np.flatnonzero(row >= 0), row[row >= 0]) for row in support]
+    return [(np.flatnonzero(row), np.flatnonzero(row)) for row in support]
+
+
+def independent(dictionary, atoms):
+    """Positions of the atoms that do not lie in the span of those before them."""
+    kept, basis = [], np.zeros((0, dictionary.shape[1]))
+    for place, atom in enumerate(atoms):
+        rest = dictionary[atom] - (basis @ dictionary[atom]) @ basis
+        rest -= (basis @ rest) @ basis  # twice is enough
+        if rest @ rest > DEPENDENT * (dictionary[atom] @ dictionary[atom]):
+            kept.append(place)
+            basis = np.vstack([basis, rest / np.linalg.norm(rest)])
+    return kept
+
+
+def support_gradient(grad, support, dictionary, index=None, rebuilt=False):
+    """D_S^+ times the gradient by the codes of S, or the projection of that by the reconstructions."""
+    grad = np.asarray(grad, np.float64)
+    many = per_signal(dictionary, index, len(grad))
+    gradient = np.zeros((len(grad), np.shape(dictionary)[-1]))
+    for row, (columns, atoms) in enumerate(supports(support)):
+        kept = independent(many[row], atoms)
+        inverse = np.linalg.pinv(many[row][atoms[kept]])  # [features, count]
+        of_codes = many[row][atoms[kept]] @ grad[row] if rebuilt else grad[row][columns[kept]]
+        gradient[row] = inverse @ of_codes
+    return gradient
+
+
+def support_codes(signals, support, dictionary, index=None):
+    """Least squares on each support, in the place of its entries."""
+    signals = np.asarray(signals, np.float64)
+    many = per_signal(dictionary, index, len(signals))
+    codes = np.zeros(np.shape(support))
+    for row, (columns, atoms) in enumerate(supports(support)):
+        kept = independent(many[row], atoms)
+        codes[row, columns[kept]] = fit(signals[row], many[row], atoms[kept])[0]
+    return codes
+
+
 # --- split --------------------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,7 @@ def test_it_needs_no_torch(python):
 def test_operations_are_those_of_the_textbook():
     assert microbench.lista_work(192, 256, steps=3).flops == 5 * 2 * 192 * 256
     assert microbench.lista_gradient_work(192, 256, 3, rebuilt=True).flops == 11 * 2 * 192 * 256
+    assert microbench.support_gradient_work(192, 3, rebuilt=True).flops == 9 + 18 + 4 * 3 * 192
     assert microbench.omp_work(64, 256, 1).flops == 2 * 64 * 256
     two = microbench.omp_work(64, 256, 2, "residual")
     assert two.flops == 2 * 64 * 256 + 2 * 256 + 2 * 256

@@ -114,6 +114,44 @@ def test_gradients_by_reconstructions_are_those_of_the_cpu(cuda, problem, rng, s
     np.testing.assert_array_equal(back(again), back(found))
 
 
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_gradients_on_large_supports_are_those_of_the_cpu(cuda, rng, rebuilt):
+    signals, dictionary = cases.problem(rng, 7, 150, 140, dictionaries=2)
+    codes = rng.normal(size=(7, 150)) * (rng.random((7, 150)) < np.linspace(0, 0.7, 7)[:, None])
+    codes = codes.astype(np.float32)  # supports from 0 to about 105 atoms; shared memory takes 64
+    given, index = signals if rebuilt else codes, rng.integers(0, 2, 7)
+    expected = srdfast.support_gradient(given, codes, dictionary, index, rebuilt)
+    moved = on_device(cuda, given, codes, dictionary, index)
+    found = srdfast.support_gradient(*moved, rebuilt)
+    np.testing.assert_allclose(back(found), expected, atol=1e-3 * np.abs(expected).max())
+    prepared = srdfast.prepare(moved[2])
+    again = srdfast.support_gradient(*moved[:2], prepared, moved[3], rebuilt)
+    np.testing.assert_array_equal(back(again), back(found))
+    alone = srdfast.support_gradient(moved[0][4:5], moved[1][4:5], prepared, moved[3][4:5], rebuilt)
+    np.testing.assert_array_equal(back(alone), back(found)[4:5])
+
+
+@pytest.mark.parametrize("coder", ["omp", "lasso"])
+def test_a_purification_is_differentiated_as_on_the_cpu(cuda, problem, rng, coder, monkeypatch):
+    import torch
+
+    images = rng.normal(size=(2, 3, 5, 6)).astype(np.float32)
+    dictionary = problem[1]
+    grad = rng.normal(size=images.shape).astype(np.float32)
+    settings = {"omp": (3, 0.0, "correlation"), "lasso": (0.2, 1e-6, 1000)}[coder]
+
+    def gradient(*arrays):
+        leaf, atoms, index, slopes = map(torch.as_tensor, arrays)
+        leaf.requires_grad_()
+        purified = getattr(torch.ops.srdfast, f"purify_{coder}")(leaf, atoms, index, *settings, 3, 2)
+        return torch.autograd.grad(purified, leaf, slopes)[0]
+
+    arrays = images, dictionary, np.array([2, 0]), grad
+    found = gradient(*on_device(cuda, *arrays))
+    monkeypatch.undo()  # torch's arrays are on the CPU again, also where they stood in for a GPU's
+    np.testing.assert_allclose(back(found), back(gradient(*arrays)), atol=1e-3)
+
+
 def test_split_and_patches_are_those_of_the_cpu(cuda, rng):
     images = rng.random((2, 3, 13, 18)).astype(np.float32)
     moved = on_device(cuda, images)
@@ -167,6 +205,25 @@ def test_wrong_values_are_named_as_on_the_cpu(cuda, problem):
             srdfast.lasso(clean, atoms, index=numbers)
         with pytest.raises(ValueError, match="thresholds: expected values of at least 0"):
             srdfast.lista(clean, atoms, atoms[..., 0] * 0 - 1, atoms, index=numbers)
+
+
+def test_a_number_that_names_no_atom_is_refused_where_values_are_looked_at(cuda, problem):
+    signals, dictionary, index = problem
+    support = np.array([[1, -1, 3]] * BATCH, np.int32)
+    wrong = support.copy()
+    wrong[5, 1] = ATOMS
+    for place in (lambda *parts: parts, lambda *parts: on_device(cuda, *parts)):
+        moved, atoms, numbers = place(signals, dictionary, index)
+        with pytest.raises(
+            ValueError, match="support: expected atoms from 0 to 23, or -1, got 24 in entry 5"
+        ):
+            srdfast.support_gradient(moved, place(wrong, 0)[0], atoms, numbers, rebuilt=True)
+    moved = on_device(cuda, signals, support, dictionary, index)
+    found = srdfast.support_gradient(*moved, rebuilt=True)
+    moved[1] = on_device(cuda, wrong)
+    np.testing.assert_array_equal(
+        back(srdfast.support_gradient(*moved, rebuilt=True, nonfinite=None)), back(found)
+    )
 
 
 def test_nan_can_be_taken_for_zero(cuda, problem):
@@ -282,6 +339,32 @@ def test_a_call_can_be_captured_into_a_graph(cuda, problem, coder):
         graph.replay()
         for mine, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(back(mine), theirs)
+
+
+@real_gpu
+@pytest.mark.parametrize("settings", [("omp", 4, 0.0, "residual"), ("lasso", 0.1, 1e-5, 500)], ids=str)
+def test_backward_neither_waits_nor_resists_a_graph(cuda, problem, settings):
+    import torch
+
+    signals, dictionary, index = on_device(cuda, *problem)
+    signals.requires_grad_()
+    coder = getattr(torch.ops.srdfast, settings[0])
+
+    def gradient():
+        values = coder(signals, dictionary, index, *settings[1:])[0]
+        return torch.autograd.grad(values.square().sum(), signals)[0]
+
+    gradient()  # loads the kernels and makes the tables, for which it waits
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        expected = gradient()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = gradient()
+    graph.replay()
+    np.testing.assert_array_equal(back(found), back(expected))
 
 
 @real_gpu

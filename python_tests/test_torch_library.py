@@ -49,7 +49,10 @@ def samples(dtype=torch.float64):
     )
     tables = srdfast.gaussian_tables(*gaussians).like(signals.detach())
     patches = ops.extract_patches(images.detach(), *grid).requires_grad_()
-    support = torch.from_numpy(rng.random((7, synthesis.shape[1])) < 0.2)
+    support = torch.from_numpy(rng.normal(size=(7, synthesis.shape[1])) * (rng.random((7, 18)) < 0.2))
+    indices = torch.tensor(
+        [[3, -1, 5], [0, 1, 2], [-1, -1, -1], [17, 4, 9], [2, 7, -1], [6, 5, 4], [1, 0, 8]]
+    )
     return {
         "split": (images, 5.0),
         "extract_patches": (images, *grid),
@@ -61,7 +64,8 @@ def samples(dtype=torch.float64):
         "purify_lasso": (images, synthesis, of_image, 0.1, 1e-10, 5000, *grid),
         "purify_lista": (images, *learned, of_image, 3, *grid),
         "assign": (signals, *tables.parts()),
-        "project": (signals, support, synthesis, of_signal),
+        "support_gradient": (signals, support.to(dtype), synthesis, of_signal, True),
+        "support_codes": (signals, indices.int(), synthesis, of_signal),
     }
 
 

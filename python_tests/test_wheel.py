@@ -11,9 +11,9 @@ import pytest
 import srdfast
 
 PUBLIC = (
-    "omp lasso lista lista_gradient split extract_patches average_patches purify_patches OMP Lasso LISTA "
-    "SRDBank Gaussians Purifier PurifiedModel DeviceError ModelFormatError set_num_threads get_num_threads "
-    "build_info"
+    "omp lasso lista lista_gradient support_gradient split extract_patches average_patches purify_patches "
+    "OMP Lasso LISTA SRDBank Gaussians Purifier PurifiedModel DeviceError ModelFormatError "
+    "set_num_threads get_num_threads build_info"
 ).split()
 
 

@@ -26,7 +26,7 @@ from .coding import (
     split,
 )
 from .errors import DataError, DeviceError, ModelFormatError, UserError
-from .gradient import lista_gradient
+from .gradient import lista_gradient, support_gradient
 from .info import build_info
 from .likelihood import Assignment, GaussianTables, assign, gaussian_tables
 from .torch_hook import register_when_imported
@@ -67,6 +67,7 @@ __all__ = [
     "purify_patches",
     "set_num_threads",
     "split",
+    "support_gradient",
 ]
 
 

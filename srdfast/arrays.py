@@ -229,28 +229,60 @@ def prepare_index(index: Array | None, kind: Kind) -> Array | None:
             index = kind.library.asarray(
                 index, **_placed(kind.library, kind.device), dtype=None if index else kind.library.int64
             )
-    library = library_of("index", index)
-    if library is not kind.library:
-        raise TypeError(f"index: expected a {kind.library.__name__} array, got {library.__name__}")
-    dtype = dtype_name(index)
-    if not dtype.startswith(("int", "uint")):
-        raise TypeError(f"index: expected integers, got {dtype}")
-    if getattr(index, "device", None) != kind.device and kind.place is not None:
-        raise TypeError(f"index: expected it on {kind.device} like the first argument, got {index.device}")
-    return contiguous(convert(index, "int64"))
+    return _integers("index", index, kind, "int64")
 
 
 def require_index(index: Array | None, dictionaries: int, kind: Kind) -> None:
     """Raises ValueError where an index on a GPU names no dictionary; on the CPU the native code looks."""
     if index is None or not may_look(kind.place):
         return
+    wrong = _first_outside(index, 0, dictionaries, kind)
+    if wrong is not None:
+        position, got = wrong
+        wanted = f"values from 0 to {dictionaries - 1}"
+        raise ValueError(f"index: expected {wanted}, got {got} at position {position}")
+
+
+def prepare_support(support: Array, kind: Kind, atoms: int, look: bool) -> Array:
+    """Which atoms codes have, as the kernels want it: int32 numbers, or floating codes of `kind.dtype`.
+
+    Raises:
+        TypeError: neither, or not of the library, device and dtype of the first argument of the call.
+        ValueError: on a GPU, with `look`, a number that is neither -1 nor that of one of `atoms`.
+    """
+    library_of("support", support)  # an error that names what is no array
+    if not dtype_name(support).startswith(("int", "uint")):
+        return prepare("support", support, kind, nonfinite=None)
+    support = _integers("support", support, kind, "int32")
+    if look and may_look(kind.place):
+        wrong = _first_outside(support, -1, atoms, kind)
+        if wrong is not None:
+            entry, got = wrong
+            wanted = f"atoms from 0 to {atoms - 1}, or -1"
+            raise ValueError(f"support: expected {wanted}, got {got} in entry {entry} of the first axis")
+    return support
+
+
+def _integers(name: str, array: Array, kind: Kind, dtype: str) -> Array:
+    """An integer array beside those of `kind`, contiguous and of `dtype`."""
+    library = library_of(name, array)
+    if library is not kind.library:
+        raise TypeError(f"{name}: expected a {kind.library.__name__} array, got {library.__name__}")
+    if not dtype_name(array).startswith(("int", "uint")):
+        raise TypeError(f"{name}: expected integers, got {dtype_name(array)}")
+    if getattr(array, "device", None) != kind.device and kind.place is not None:
+        raise TypeError(f"{name}: expected it on {kind.device} like the first argument, got {array.device}")
+    return contiguous(convert(array, dtype))
+
+
+def _first_outside(numbers: Array, least: int, end: int, kind: Kind) -> tuple[int, int] | None:
+    """The first entry of the first axis with a number below `least` or from `end` on, and that number."""
     with _current(kind.library, kind.device):
-        wrong = (index < 0) | (index >= dictionaries)
+        wrong = (numbers < least) | (numbers >= end)
         if not bool(wrong.any()):
-            return
-        position = _first(wrong)
-        got = int(index[position])
-    raise ValueError(f"index: expected values from 0 to {dictionaries - 1}, got {got} at position {position}")
+            return None
+        entry = _first(wrong.reshape(len(wrong), -1).any(1))
+        return entry, int(numbers[entry][wrong[entry]].reshape(-1)[0])
 
 
 def contiguous(array: Array) -> Array:

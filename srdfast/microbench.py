@@ -80,6 +80,12 @@ def lista_gradient_work(features: int, atoms: int, steps: int, rebuilt: bool) ->
     return Work(products * 2 * atoms * features, FLOAT * (2 * features + (features if rebuilt else atoms)))
 
 
+def support_gradient_work(features: int, size: int, rebuilt: bool) -> Work:
+    """The equations of a support of that size, and one or two products with its atoms."""
+    flops = size**3 / 3 + 2 * size**2 + 2 * (1 + rebuilt) * size * features
+    return Work(flops, FLOAT * (features + size + (features if rebuilt else size)))
+
+
 def purify_work(
     shape: tuple[int, int, int], atoms: int, coder: Coder, patch: int = 8, stride: int = 4
 ) -> Work:

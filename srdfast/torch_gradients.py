@@ -2,9 +2,8 @@
 """The gradients of the operators in torch's library, exact for the support or the cluster that was chosen.
 
 `split`, `extract_patches` and `average_patches` are linear, and their adjoints are made of themselves.
-LISTA is differentiated through its steps. On the support that OMP or the lasso chose, codes are a linear
-function of the signal, and a reconstruction moves like the signal's orthogonal projection on the span of the
-chosen atoms; their dictionaries get no gradient. Nor do the tables of `assign`, margins and duality gaps.
+LISTA is differentiated through its steps, OMP and the lasso on the support that they chose; the dictionaries
+of these two get no gradient. Nor do the tables of `assign`, margins and duality gaps.
 """
 
 from collections.abc import Callable
@@ -13,9 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-RIDGE_ROUNDINGS = 16  # keeps a support with equal atoms solvable, at the price of a few roundings
-TOGETHER = 2048  # signals at a time: bounds the memory of the systems that project on supports
 
 _ops = torch.ops.srdfast
 
@@ -92,8 +88,7 @@ def _keep_omp(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _omp(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
     dictionary, index, indices = ctx.saved_tensors
-    slopes = _at(indices, grad, dictionary.shape[-2])
-    return _ops.pull_back(slopes, _chosen(indices, dictionary), dictionary, index), *[None] * 5
+    return _ops.support_gradient(grad, indices, dictionary, index, False), *[None] * 5
 
 
 def _keep_lasso(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -105,7 +100,7 @@ def _keep_lasso(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _lasso(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
     dictionary, index, values = ctx.saved_tensors
-    return _ops.pull_back(grad, values != 0, dictionary, index), *[None] * 5
+    return _ops.support_gradient(grad, values, dictionary, index, False), *[None] * 5
 
 
 def _keep_lista(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -141,21 +136,21 @@ def _purify_omp(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     images, dictionary, index = ctx.saved_tensors
     patches, of_patch = _patches(ctx, images, index)
     indices = _ops.omp(patches, dictionary, of_patch, *ctx.settings)[1]
-    return _projected(ctx, grad, _chosen(indices, dictionary)), *[None] * 7
+    return _projected(ctx, grad, indices), *[None] * 7
 
 
 def _purify_lasso(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     images, dictionary, index = ctx.saved_tensors
     patches, of_patch = _patches(ctx, images, index)
     values = _ops.lasso(patches, dictionary, of_patch, *ctx.settings)[0]
-    return _projected(ctx, grad, values != 0), *[None] * 7
+    return _projected(ctx, grad, values), *[None] * 7
 
 
 def _projected(ctx: Any, grad: Tensor, support: Tensor) -> Tensor:
     """Averaging, projecting every patch on its support and cutting patches out, each taken back."""
     images, dictionary, index = ctx.saved_tensors
     vectors, of_patch = _patches(ctx, _spread(grad, ctx), index)
-    return _gathered(ctx, _ops.project(vectors, support, dictionary, of_patch), images)
+    return _gathered(ctx, _ops.support_gradient(vectors, support, dictionary, of_patch, True), images)
 
 
 def _keep_purify_lista(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -211,65 +206,26 @@ def _assign(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
 # --- on the support of a code -------------------------------------------------------------------------------
 
 
-def project(vectors: Tensor, support: Tensor, dictionary: Tensor, index: Tensor | None) -> Tensor:
-    """Orthogonal projections of vectors [n, features] on the spans of atoms, support bool [n, atoms]."""
-    return _on_supports(
-        lambda rows, atoms, _order: atoms @ vectors[rows, :, None], support, dictionary, index
-    ).to(vectors.dtype)
+def _keep_support(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    _, support, dictionary, index, ctx.rebuilt = inputs
+    ctx.save_for_backward(support, dictionary, index)
 
 
-def pull_back(slopes: Tensor, support: Tensor, dictionary: Tensor, index: Tensor | None) -> Tensor:
-    """Gradients by the signals [n, features], of gradients by their codes [n, atoms].
-
-    With atoms D_S of the support, codes are (D_S D_S^T)^-1 D_S x up to a constant.
-    """
-    return _on_supports(
-        lambda rows, _atoms, order: slopes[rows].gather(1, order)[..., None], support, dictionary, index
-    ).to(slopes.dtype)
-
-
-def _on_supports(
-    right_side: Callable[[Tensor, Tensor, Tensor], Tensor],
-    support: Tensor,
-    dictionary: Tensor,
-    index: Tensor | None,
-) -> Tensor:
-    """D_S^T (D_S D_S^T)^-1 right_side(rows, atoms [n, most, features], order [n, most]), [n, features]."""
-    dictionary = dictionary if dictionary.ndim == 3 else dictionary[None]
-    index = torch.zeros_like(support[:, 0], dtype=torch.int64) if index is None else index.long()
-    found = dictionary.new_zeros((len(support), dictionary.shape[-1]))
-    for rows in torch.arange(len(support), device=support.device).split(TOGETHER):
-        most = int(support[rows].sum(1).max())
-        if most == 0:
-            continue
-        chosen, order = support[rows].to(torch.int8).sort(dim=1, descending=True, stable=True)
-        chosen, order = chosen[:, :most, None].to(dictionary.dtype), order[:, :most]
-        atoms = dictionary[index[rows, None], order] * chosen  # zero where there is no atom
-        gram = atoms @ atoms.mT + torch.diag_embed(1 - chosen[..., 0])
-        gram.diagonal(dim1=-2, dim2=-1).mul_(1 + RIDGE_ROUNDINGS * torch.finfo(gram.dtype).eps)
-        coefficients = torch.linalg.solve(gram, right_side(rows, atoms, order) * chosen)  # [n, most, 1]
-        found[rows] = (atoms.mT @ coefficients)[..., 0]
-    return found
+def _support(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    """Reconstructions are projections, each its own adjoint; that of codes gives the codes themselves."""
+    if ctx.rebuilt:
+        adjoint = _ops.support_gradient(grad, *ctx.saved_tensors, True)
+    else:
+        adjoint = _ops.support_codes(grad, *ctx.saved_tensors)
+    return adjoint, *[None] * 4
 
 
-def _keep_project(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+def _keep_support_codes(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs[1:])
 
 
-def _project(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    """A projection is its own adjoint."""
-    return _ops.project(grad, *ctx.saved_tensors), None, None, None
-
-
-def _at(indices: Tensor, values: Tensor, atoms: int) -> Tensor:
-    """Padded values [n, most] as [n, atoms]."""
-    columns = torch.where(indices < 0, atoms, indices).long()
-    return values.new_zeros((indices.shape[0], atoms + 1)).scatter(1, columns, values)[:, :atoms]
-
-
-def _chosen(indices: Tensor, dictionary: Tensor) -> Tensor:
-    """Supports bool [n, atoms] of padded indices [n, most]."""
-    return _at(indices, torch.ones_like(indices), dictionary.shape[-2]) != 0
+def _support_codes(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return _ops.support_gradient(grad, *ctx.saved_tensors, False), *[None] * 3
 
 
 SPLIT = Gradient(_keep_split, _split)
@@ -282,4 +238,5 @@ PURIFY_OMP = Gradient(_keep_purify, _purify_omp)
 PURIFY_LASSO = Gradient(_keep_purify, _purify_lasso)
 PURIFY_LISTA = Gradient(_keep_purify_lista, _purify_lista)
 ASSIGN = Gradient(_keep_assign, _assign)
-PROJECT = Gradient(_keep_project, _project)
+SUPPORT = Gradient(_keep_support, _support)
+SUPPORT_CODES = Gradient(_keep_support_codes, _support_codes)

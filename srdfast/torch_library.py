@@ -16,7 +16,7 @@ from torch import Tensor
 from . import coding, likelihood, torch_gradients
 from .codes import LISTA, OMP, Coder, Lasso
 from .derived import Recent
-from .gradient import lista_gradient
+from .gradient import lista_gradient, support_codes, support_gradient
 from .lista_learned import learned_gradients
 
 _LIBRARY = torch.library.Library("srdfast", "FRAGMENT")
@@ -202,8 +202,22 @@ def _assign_shapes(latents: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return log_likelihood, margin, index
 
 
-def _on_support_shape(_: Tensor, support: Tensor, dictionary: Tensor, index: Tensor | None) -> Tensor:
-    return dictionary.new_empty((support.shape[0], dictionary.shape[-1]))
+def _support_gradient(
+    grad: Tensor, support: Tensor, dictionary: Tensor, index: Tensor | None, rebuilt: bool
+) -> Tensor:
+    return support_gradient(grad, support, _prepared(dictionary), index, rebuilt, nonfinite=None)
+
+
+def _support_gradient_shape(grad: Tensor, _support: Tensor, dictionary: Tensor, *_: Any) -> Tensor:
+    return grad.new_empty((grad.shape[0], dictionary.shape[-1]))
+
+
+def _support_codes(signals: Tensor, support: Tensor, dictionary: Tensor, index: Tensor | None) -> Tensor:
+    return support_codes(signals, support, _prepared(dictionary), index, nonfinite=None)
+
+
+def _support_codes_shape(signals: Tensor, support: Tensor, *_: Any) -> Tensor:
+    return signals.new_empty(support.shape)
 
 
 def _lista_gradient(
@@ -280,10 +294,10 @@ for _schema, *_functions in (
      _purify_lista, _image_shape, torch_gradients.PURIFY_LISTA),
     ("assign(Tensor latents, Tensor centre, Tensor scales, Tensor shifts, Tensor offsets)"
      " -> (Tensor, Tensor, Tensor)", _assign, _assign_shapes, torch_gradients.ASSIGN),
-    ("project(Tensor vectors, Tensor support, Tensor dictionary, Tensor? index) -> Tensor",
-     torch_gradients.project, _on_support_shape, torch_gradients.PROJECT),
-    ("pull_back(Tensor slopes, Tensor support, Tensor dictionary, Tensor? index) -> Tensor",
-     torch_gradients.pull_back, _on_support_shape, None),
+    ("support_gradient(Tensor grad, Tensor support, Tensor dictionary, Tensor? index, bool rebuilt)"
+     " -> Tensor", _support_gradient, _support_gradient_shape, torch_gradients.SUPPORT),
+    ("support_codes(Tensor signals, Tensor support, Tensor dictionary, Tensor? index) -> Tensor",
+     _support_codes, _support_codes_shape, torch_gradients.SUPPORT_CODES),
     (f"lista_gradient(Tensor grad, Tensor signals, {_LISTA}, bool rebuilt, bool learned)"
      " -> (Tensor, Tensor, Tensor, Tensor)", _lista_gradient, _lista_gradient_shapes, None),
 ):  # fmt: skip

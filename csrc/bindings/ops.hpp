@@ -10,6 +10,7 @@ void bind_omp(pybind11::module_& module);
 void bind_lasso(pybind11::module_& module);
 void bind_lista(pybind11::module_& module);
 void bind_lista_gradient(pybind11::module_& module);
+void bind_support_gradient(pybind11::module_& module);
 void bind_assign(pybind11::module_& module);
 void bind_split(pybind11::module_& module);
 void bind_patches(pybind11::module_& module);
@@ -25,6 +26,7 @@ inline void bind_ops(pybind11::module_& module) {
   bind_lasso(module);
   bind_lista(module);
   bind_lista_gradient(module);
+  bind_support_gradient(module);
   bind_assign(module);
   bind_split(module);
   bind_patches(module);

@@ -47,12 +47,7 @@ struct TileTable {
       const int start = mine < dictionaries ? starts[mine] : 0,
                 end = mine < dictionaries ? starts[mine + 1] : 0;
       const int tiles = (end - start + size - 1) / size;
-      int before = tiles;  // inclusive sum over the lanes
-      for (int distance = 1; distance < kWarp; distance *= 2) {
-        const int other =
-            block.shuffle(before, block.lane() >= distance ? block.lane() - distance : block.lane());
-        if (block.lane() >= distance) before += other;
-      }
+      int before = inclusive_sum(block, tiles);
       const int total = block.shuffle(before, kWarp - 1);
       if (number >= total) {
         number -= total;

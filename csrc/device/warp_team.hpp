@@ -9,6 +9,17 @@ inline namespace SRDFAST_LEVEL {
 
 constexpr int kWarp = 32;
 
+// The sum of a number over the lanes up to this one.
+template <class Block>
+SRDFAST_INLINE int inclusive_sum(const Block& block, int number) {
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const int other =
+        block.shuffle(number, block.lane() >= distance ? block.lane() - distance : block.lane());
+    if (block.lane() >= distance) number += other;
+  }
+  return number;
+}
+
 template <class Block>
 class WarpTeam {
  public:

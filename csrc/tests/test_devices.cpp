@@ -13,6 +13,7 @@
 #include "ops/prepare/prepare_device.hpp"
 #include "ops/purify/purify_device.hpp"
 #include "ops/split/split_device.hpp"
+#include "ops/support_gradient/support_gradient_device.hpp"
 #include "tests/host_queue.hpp"
 
 namespace {
@@ -275,6 +276,50 @@ void test_lista_gradient(const Signals& given, int steps, bool rebuilt, std::int
         "lista_gradient" + given.text() + ", " + std::to_string(steps) + " steps: the same gradients");
 }
 
+// On supports of up to `largest` atoms, as padded indices or as codes, some of them empty; that of signal 3
+// has the two atoms that are equal.
+void test_support_gradient(const Signals& given, SupportTask task, bool dense, int largest, bool prepared) {
+  const int atoms = given.atoms, width = dense ? atoms : largest;
+  const bool of_codes = task == SupportTask::of_codes, codes_out = task == SupportTask::codes;
+  std::vector<std::int32_t> indices(static_cast<std::size_t>(given.batch * width), -1);
+  Floats codes(indices.size());
+  for (int i = 0; i < given.batch; ++i) {
+    const int size = i * 5 % (largest + 1);
+    for (int k = 0; k < size; ++k) {
+      const int atom = (i + (i == 3 ? k - 2 : k * 7)) % atoms;  // 7 shares no factor with the atoms
+      indices[static_cast<std::size_t>(i * width + (dense ? atom : k))] = atom;
+      codes[static_cast<std::size_t>(i * width + (dense ? atom : k))] = 0.5f;
+    }
+  }
+  const int columns = of_codes ? width : given.features, results = codes_out ? width : given.features;
+  const Floats values = random_floats(std::int64_t{given.batch} * columns, 6);
+  const auto run = [&](bool on_device) {
+    Floats result(static_cast<std::size_t>(given.batch * results), NAN);
+    SupportGradientProblem<float> problem;
+    problem.task = task;
+    problem.given = {values.data(), {given.batch, columns}};
+    problem.dense = dense;
+    problem.indices = {indices.data(), {given.batch, width}};
+    problem.codes = {codes.data(), {given.batch, width}};
+    problem.dictionary = given.dictionary_view();
+    problem.index = given.index_view();
+    problem.result = {result.data(), {given.batch, results}};
+    const auto sequence = [](auto& queue, const auto& of) { support_gradient_device(queue, of); };
+    if (!on_device) {
+      run_kernel(problem);
+    } else if (!prepared) {
+      run_device(sequence, problem, kLittleShared);
+    } else {
+      const PreparedOnHost kept(problem.dictionary, {});
+      problem.prepared = &kept.tables;
+      run_device(sequence, problem, kLittleShared);
+    }
+    return result;
+  };
+  check(farthest(run(true), run(false)) < 2e-4, "support_gradient" + given.text() + ", up to " +
+                                                    std::to_string(largest) + " atoms: the same numbers");
+}
+
 // Atoms as the shifts of clusters, signals as latents. The third atom of a dictionary is the second again.
 void test_assign(const Signals& given) {
   const int clusters = given.dictionaries * given.atoms, latent = given.features;
@@ -430,7 +475,16 @@ int main() {
       test_lista_gradient(*given, 3, rebuilt, kMuchShared, !rebuilt);
     }
     test_assign(*given);
+    for (const SupportTask task :
+         {SupportTask::of_codes, SupportTask::of_reconstructions, SupportTask::codes}) {
+      const int largest = given->atoms < 9 ? given->atoms : 9;
+      test_support_gradient(*given, task, true, largest, true);
+      test_support_gradient(*given, task, false, largest, false);
+    }
   }
+  const Signals wide(6, 2, 97, 180);  // supports beyond what shared memory takes
+  test_support_gradient(wide, SupportTask::of_codes, true, 80, false);
+  test_support_gradient(wide, SupportTask::of_reconstructions, false, 80, true);
   test_lasso(lone, kMuchShared);
   test_lasso(Signals(9, 2, 17, 10), kLittleShared);  // a warp waits for itself at every move of an atom
   test_patches(Images(2, 3, 13, 17), 5, 3);

@@ -9,6 +9,7 @@
 #include "ops/assign/assign.hpp"
 #include "ops/lasso/lasso.hpp"
 #include "ops/omp/omp.hpp"
+#include "ops/support_gradient/support_gradient.hpp"
 #include "tests/thread_team.hpp"
 
 namespace {
@@ -128,6 +129,38 @@ void test_case(int atoms, int features, int lanes) {
   check(apart <= 4e-4f * given.energy, "lasso: the same reconstruction", atoms, features, lanes);
 }
 
+// Least squares on all atoms, of which some come twice and some are more than there are features: what is
+// left of the signal is orthogonal to every one.
+void test_support(int atoms, int features, int lanes) {
+  const Case given(atoms, features, static_cast<unsigned>(atoms * 1000 + features));
+  const float* const gram = given.gram.data();
+  const auto answer = [&](const auto& run) {
+    std::vector<float> values(given.correlations.begin(), given.correlations.begin() + atoms),
+        inverses(atoms), upper(static_cast<std::size_t>(elimination_size(atoms)));
+    run([&](const auto& team) {
+      solve_on_support(
+          team, atoms, features, [=](int j, int i) { return gram[j * atoms + i]; }, upper.data(),
+          inverses.data(), values.data());
+    });
+    return values;
+  };
+  const std::vector<float> one = answer([](const auto& body) { body(SerialTeam{}); });
+  const std::vector<float> many = answer([=](const auto& body) { run_team(lanes, body); });
+  check(one == many, "support: the same bits", atoms, features, lanes);
+  std::vector<float> rest = given.signal;
+  for (int a = 0; a < atoms; ++a) {
+    for (int f = 0; f < features; ++f) rest[f] -= one[a] * given.dictionary[a * features + f];
+  }
+  float largest = 0;
+  for (int a = 0; a < atoms; ++a) {
+    float correlation = 0;
+    for (int f = 0; f < features; ++f) correlation += rest[f] * given.dictionary[a * features + f];
+    largest = std::fmax(largest, std::abs(correlation));
+  }
+  check(largest <= 1e-3f * std::sqrt(given.energy), "support: the normal equations hold", atoms, features,
+        lanes);
+}
+
 // Atoms as the shifts of clusters of one variance: the nearest is the most likely, and two are the same.
 void test_assign(int clusters, int features, int lanes) {
   const Case given(clusters, features, static_cast<unsigned>(clusters * 1000 + features));
@@ -167,6 +200,7 @@ int main() {
       for (const int features : {1, 3, 16}) {
         test_case(atoms, features, lanes);
         test_assign(atoms, features, lanes);
+        test_support(atoms, features, lanes);
         ++cases;
       }
     }

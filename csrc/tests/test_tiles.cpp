@@ -10,6 +10,7 @@
 #include "ops/lista/lista_tile.hpp"
 #include "ops/lista_gradient/lista_gradient_tile.hpp"
 #include "ops/omp/omp_tile.hpp"
+#include "ops/support_gradient/support_gradient_tile.hpp"
 
 namespace {
 
@@ -199,6 +200,58 @@ void test_lista_gradient(const Case& given, int steps, bool rebuilt) {
         atoms, features, given.count);
 }
 
+// Every `apart`-th atom as the support, backwards as padded indices: the codes of the reference, and what is
+// left of a signal by its projection is orthogonal to the atoms.
+void test_support(const Case& given, int apart) {
+  const GramTables<float> tables(given.view(), everything);
+  SupportGradient<float> support(given.atoms, tables);
+  std::vector<std::int32_t> indices(given.atoms, -1);
+  std::vector<int> chosen;
+  for (int a = given.atoms - 1; a >= 0; a -= apart) {
+    indices[a] = a;
+    chosen.insert(chosen.begin(), a);
+  }
+  const int size = static_cast<int>(chosen.size());
+  const float* const gram = tables.gram(0);
+  std::vector<float> projected(given.features), codes(given.atoms), expected(size), inverses(size),
+      upper(static_cast<std::size_t>(elimination_size(size)));
+  for (int r = 0; r < given.count; ++r) {
+    support.take_indices(given.atoms, indices.data(), nullptr);
+    support.correlate(0, given.signal(r));
+    for (int j = 0; j < size; ++j) {
+      expected[j] = 0;
+      for (int f = 0; f < given.features; ++f)
+        expected[j] += given.signal(r)[f] * tables.atom(0, chosen[j])[f];
+    }
+    support.solve(0);
+    support.combine(0, projected.data());
+    support.scatter(given.atoms, codes.data());
+    solve_on_support(
+        SerialTeam{}, size, given.features,
+        [&](int j, int i) { return gram[std::int64_t{chosen[j]} * tables.width + chosen[i]]; }, upper.data(),
+        inverses.data(), expected.data());
+    double energy = 0, off = 0, apart_by = 0;
+    for (int f = 0; f < given.features; ++f) energy += double{given.signal(r)[f]} * given.signal(r)[f];
+    for (int a = 0, j = 0; a < given.atoms; ++a) {
+      double correlation = 0, norm = 0;
+      for (int f = 0; f < given.features && indices[a] >= 0; ++f) {
+        const double entry = tables.atom(0, a)[f];
+        correlation += entry * (double{given.signal(r)[f]} - projected[f]);
+        norm += entry * entry;
+      }
+      off = std::fmax(off, std::abs(correlation) / std::sqrt(norm > 0 ? norm : 1));
+      const double theirs = indices[a] >= 0 ? double{expected[j++]} : 0;
+      apart_by = std::fmax(apart_by, std::abs(theirs - codes[a]) * std::sqrt(norm));
+    }
+    const bool many = 2 * size > given.features;  // equations that amplify rounding
+    check(off <= (many ? 3e-2 : 1e-4) * std::sqrt(energy), "support: a projection", given.atoms,
+          given.features, given.count);
+    if (many) continue;
+    check(apart_by <= 1e-3 * std::sqrt(energy), "support: the codes of the reference", given.atoms,
+          given.features, given.count);
+  }
+}
+
 void test_lasso(const Case& given) {
   const LassoSettings<float> settings{0.2f, 1e-5f, 2000};
   const GramTables<float> tables(given.view(), everything);
@@ -316,6 +369,7 @@ int main() {
               test_lista_gradient(given, steps, true);
             }
           }
+          for (const int apart : {1, 3, 9}) test_support(given, apart);
           if (kind != Kind::huge) test_assign(given);
           if (kind != Kind::tiny && kind != Kind::huge) {
             test_lasso(given);
