@@ -61,12 +61,14 @@ double farthest(const Floats& a, const Floats& b) {
   return distance;
 }
 
-constexpr std::int64_t kMuchShared = 228 << 10, kLittleShared = 0;
+// Of shared memory: tiles of 32 signals fit into much, of 16 into little; with none all lies in the
+// workspace.
+constexpr std::int64_t kMuchShared = 228 << 10, kLittleShared = 20 << 10, kNoShared = 0;
 
 // Runs a sequence on the host's threads and checks what every sequence must keep to.
 template <class Sequence, class Problem>
 void run_device(const Sequence& sequence, const Problem& problem, std::int64_t shared_limit) {
-  PlacingQueue size;
+  PlacingQueue size(shared_limit);
   sequence(size, problem);
   HostQueue queue(shared_limit);
   sequence(queue, problem);
@@ -120,7 +122,7 @@ class PreparedOnHost {
 
  private:
   static std::size_t bytes(const View<const float, 3>& dictionary, const View<const float, 3>& analysis) {
-    PlacingQueue size;
+    PlacingQueue size(kMuchShared);
     prepare_device(size, {dictionary, analysis, nullptr});
     return static_cast<std::size_t>(size.bytes());
   }
@@ -423,16 +425,19 @@ int main() {
       test_omp(*given, 4, selection, kMuchShared, false);
     }
     test_omp(*given, 11, Selection::residual, kLittleShared, true);
+    test_omp(*given, 3, Selection::correlation, kNoShared, false);
     test_lista(*given, 1, kLittleShared);
+    test_lista(*given, 2, kNoShared);
     test_lista(*given, 3, kMuchShared);
     for (const bool rebuilt : {false, true}) {
       test_lista_gradient(*given, 1, rebuilt, kLittleShared, rebuilt);
-      test_lista_gradient(*given, 3, rebuilt, kMuchShared, !rebuilt);
+      test_lista_gradient(*given, 3, rebuilt, rebuilt ? kMuchShared : kNoShared, !rebuilt);
     }
     test_assign(*given);
   }
   test_lasso(lone, kMuchShared);
-  test_lasso(Signals(9, 2, 17, 10), kLittleShared);  // a warp waits for itself at every move of an atom
+  test_lasso(Signals(9, 2, 17, 10), kNoShared);  // a warp waits for itself at every move of an atom
+  test_omp(Signals(3, 1, 1030, 10), 3, Selection::residual, kMuchShared, false);  // more than registers hold
   test_patches(Images(2, 3, 13, 17), 5, 3);
   test_patches(Images(1, 1, 8, 8), 8, 8);
   test_split(Images(2, 2, 12, 20), 5);
@@ -443,8 +448,10 @@ int main() {
   const Signals atoms(3, 2, 40, 2 * 5 * 5);
   test_purify(images, atoms, OmpCoding<float>{{3, 0.0f, Selection::residual}}, 5, 2, 1e-4, "omp",
               kMuchShared);
+  test_purify(images, atoms, OmpCoding<float>{{2, 0.0f, Selection::correlation}}, 5, 3, 1e-4, "omp",
+              kNoShared);
   test_purify(Images(1, 2, 6, 8), Signals(1, 1, 17, 2 * 4 * 4), LassoCoding<float>{{0.2f, 1e-6f, 1000}}, 4, 3,
-              3e-3, "lasso", kLittleShared);
+              3e-3, "lasso", kNoShared);
   test_purify(images, atoms, ListaCoding<float>{atoms.analysis_view(), atoms.thresholds_view(), 2}, 5, 2,
               1e-5, "lista", kMuchShared);
   std::printf("%d passed, %d failed\n", checks - failures, failures);

@@ -50,6 +50,7 @@ class LassoDeviceCoder {
  public:
   static constexpr int kRows = kTileRows;
   static constexpr int kResident = 2;
+  static constexpr bool kMaySpill = true;
   using Arguments = LassoDeviceArguments;
   using Outputs = LassoDeviceOutputs;
 

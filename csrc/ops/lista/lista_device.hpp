@@ -26,6 +26,7 @@ class ListaDeviceCoder {
  public:
   static constexpr int kRows = kTileRows;
   static constexpr int kResident = 2;
+  static constexpr bool kMaySpill = true;
   using Arguments = ListaDeviceArguments;
   using Outputs = ListaDeviceOutputs;
 

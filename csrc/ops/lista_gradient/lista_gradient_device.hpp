@@ -33,6 +33,7 @@ class ListaGradientDeviceCoder {
  public:
   static constexpr int kRows = kTileRows;
   static constexpr int kResident = 2;
+  static constexpr bool kMaySpill = true;
   using Arguments = ListaGradientDeviceArguments;
   using Outputs = ListaGradientDeviceOutputs;
 
