@@ -11,6 +11,8 @@ from devices import EMULATED, back, cuda_or_skip, on_device
 import srdfast
 from srdfast import _core
 
+pytestmark = pytest.mark.gpu
+
 real_gpu = pytest.mark.skipif(EMULATED, reason="threads of the CPU have neither streams nor graphs")
 BATCH, ATOMS = 14, 24
 
@@ -92,7 +94,9 @@ def test_what_shared_memory_cannot_hold_lies_in_the_workspace(cuda, rng, monkeyp
     assert_agree(coder, [back(part) for part in found], expected, signals, dictionary, index)
 
 
-@pytest.mark.parametrize("coder", [cases.omp, cases.omp_residual], ids=["correlation", "residual"])
+@pytest.mark.parametrize(
+    "coder", [cases.omp, pytest.param(cases.omp_residual, marks=real_gpu)], ids=["correlation", "residual"]
+)
 def test_pursuit_among_more_atoms_than_registers_hold(cuda, rng, coder):
     signals, dictionary = cases.problem(rng, 3, 1030, 10)
     indices, values, counts = (back(part) for part in coder(*on_device(cuda, signals, dictionary)))

@@ -8,11 +8,13 @@
 //       static constexpr int kResident;                            // see device/queue.hpp
 //       static constexpr bool kMaySpill;                           // see device/spill.hpp
 //       struct Arguments { int features() const; ... };
+//       static int row_width(const Arguments&);                    // at least features; see `code`
 //       struct Outputs;                                            // the results of the batch
 //       static std::int64_t shared_bytes(const Arguments&, int threads);
 //       Coder(const Block&, const Arguments&, SharedMemory&);
-//       void code(dictionary, count, rows, stride);                // rows [kRows, stride] in shared memory,
-//                                                                  // the coder's from there on
+//       void code(dictionary, count, rows, stride);                // rows [kRows, row_stride(row_width)] in
+//                                                                  // shared memory, the coder's from there
+//                                                                  on
 //       void reconstruct(count, take);                             // take(row, feature, value)
 //       void write(count, signal_of, outputs);                     // signal_of(row) is its place in the
 //       batch
@@ -45,7 +47,7 @@ class TileCoder {
       Of::kMaySpill && kRows == kRowTile;  // larger tiles fit, where they are taken
 
   static std::int64_t shared_bytes(const typename Of::Arguments& coder) {
-    return SharedMemory::bytes<float>(kRows * row_stride(coder.features())) +
+    return SharedMemory::bytes<float>(kRows * row_stride(Of::row_width(coder))) +
            Of::shared_bytes(coder, kThreads);
   }
 
@@ -53,7 +55,7 @@ class TileCoder {
       : block_(block),
         memory_(shared),
         features_(coder.features()),
-        stride_(row_stride(features_)),
+        stride_(row_stride(Of::row_width(coder))),
         rows_(memory_.take<float>(kRows * stride_)),
         coder_(block, coder, memory_) {}
 
@@ -119,7 +121,8 @@ struct Rows {
 // (device/spill.hpp).
 template <template <int, class> class Coder, class Queue, class CoderArguments, class Function>
 void with_rows(const Queue& queue, const CoderArguments& coder, const Function& function) {
-  if (2 * TileCoder<Coder, 32>::shared_bytes(coder) <= queue.shared_limit()) {
+  constexpr std::int64_t kReserved = 1 << 10;  // of each block; a multiprocessor has that for one more
+  if (2 * TileCoder<Coder, 32>::shared_bytes(coder) + kReserved <= queue.shared_limit()) {
     function(Rows<32>{});
   } else {
     function(Rows<16>{});

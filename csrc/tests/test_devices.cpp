@@ -133,6 +133,45 @@ class PreparedOnHost {
   const CudaTables tables;
 };
 
+// The tables of one dictionary as `prepare` leaves them, by plain loops: threads would take long for large
+// ones.
+class PlainTables {
+ public:
+  explicit PlainTables(const Signals& given) : memory_(bytes(given) / sizeof(Four)), tables(memory_.data()) {
+    PlacingQueue place(memory_.data());
+    const int atoms = given.atoms, features = given.features;
+    const PackedShape shape{features, atoms};
+    float* const transposed = place.take<float>(shape.size());
+    float* const gram = place.take<float>(atoms * atoms);
+    float* const norms = place.take<float>(atoms);
+    for (int a = 0; a < atoms; ++a) {
+      const float* const atom = given.dictionary.data() + a * features;
+      for (int f = 0; f < features; ++f) transposed[shape.place(f, a)] = atom[f];
+      for (int b = 0; b < atoms; ++b) {
+        double sum = 0;
+        for (int f = 0; f < features; ++f) {
+          sum += static_cast<double>(atom[f]) *
+                 static_cast<double>(given.dictionary[static_cast<std::size_t>(b * features + f)]);
+        }
+        gram[a * atoms + b] = static_cast<float>(sum);
+      }
+      norms[a] = gram[a * atoms + a];
+    }
+  }
+
+ private:
+  static std::size_t bytes(const Signals& given) {
+    PlacingQueue size(kMuchShared);
+    prepare_device(size, {given.dictionary_view(), {}, nullptr});
+    return static_cast<std::size_t>(size.bytes());
+  }
+
+  std::vector<Four> memory_;
+
+ public:
+  const CudaTables tables;
+};
+
 struct OmpResults {
   OmpResults(int batch, int most)
       : indices(static_cast<std::size_t>(batch * most), -7),
@@ -163,9 +202,15 @@ void test_omp(const Signals& given, int most, Selection selection, std::int64_t 
       run_device(sequence, problem, shared_limit);
       return results;
     }
-    const PreparedOnHost kept(problem.dictionary, {});
-    problem.prepared = &kept.tables;
-    run_device(sequence, problem, shared_limit);
+    const auto run_prepared = [&](const auto& kept) {
+      problem.prepared = &kept.tables;
+      run_device(sequence, problem, shared_limit);
+    };
+    if (given.dictionaries > 1) {
+      run_prepared(PreparedOnHost(problem.dictionary, {}));
+    } else {
+      run_prepared(PlainTables(given));
+    }
     return results;
   };
   const OmpResults device = run(true), cpu = run(false);
@@ -436,8 +481,13 @@ int main() {
     test_assign(*given);
   }
   test_lasso(lone, kMuchShared);
-  test_lasso(Signals(9, 2, 17, 10), kNoShared);  // a warp waits for itself at every move of an atom
-  test_omp(Signals(3, 1, 1030, 10), 3, Selection::residual, kMuchShared, false);  // more than registers hold
+  test_lasso(several, kMuchShared);
+  test_lasso(Signals(2, 1, 45, 60), kLittleShared);  // larger supports than a warp has lanes
+  test_lasso(Signals(9, 2, 17, 10), kNoShared);      // a warp waits for itself at every move of an atom
+  const Signals wide(5, 1, 70, 20);  // steps of LISTA by residuals: fewer operations than by the Gram matrix
+  for (const std::int64_t shared_limit : {kMuchShared, kLittleShared}) test_lista(wide, 3, shared_limit);
+  for (const bool rebuilt : {false, true}) test_lista_gradient(wide, 3, rebuilt, kMuchShared, rebuilt);
+  test_omp(Signals(3, 1, 1030, 10), 3, Selection::residual, kMuchShared, true);  // more than registers hold
   test_patches(Images(2, 3, 13, 17), 5, 3);
   test_patches(Images(1, 1, 8, 8), 8, 8);
   test_split(Images(2, 2, 12, 20), 5);

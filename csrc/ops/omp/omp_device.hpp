@@ -39,6 +39,7 @@ struct OmpDevice {
     using Arguments = OmpDeviceArguments;
     using Outputs = OmpDeviceOutputs;
 
+    SRDFAST_INLINE static int row_width(const Arguments& args) { return args.features(); }
     static std::int64_t shared_bytes(const Arguments& args, int) {
       return SharedMemory::bytes<float>(kRows * args.tables.correlation_stride()) +
              2 * SharedMemory::bytes<float>(kRows * args.settings.max_atoms) +

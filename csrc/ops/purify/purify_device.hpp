@@ -102,9 +102,13 @@ void purify_device(Queue& queue, const PurifyProblem<float, LassoCoding<float>>&
 template <class Queue>
 void purify_device(Queue& queue, const PurifyProblem<float, ListaCoding<float>>& problem) {
   const DeviceLista tables = made_or_found(queue, problem.prepared, [&](auto& place) {
-    return device_lista(place, problem.coding.analysis, problem.coding.thresholds, problem.dictionary);
+    return device_lista(place, problem.coding.analysis, problem.coding.thresholds, problem.dictionary,
+                        lista_by_gram(problem.coding.steps, problem.dictionary));
   });
-  rebuild_images<ListaDeviceCoder>(queue, problem, ListaDeviceArguments{tables, problem.coding.steps});
+  with_lista_form(tables, [&](auto form) {
+    rebuild_images<ListaDevice<decltype(form)::value>::template Coder>(
+        queue, problem, ListaDeviceArguments{tables, problem.coding.steps});
+  });
 }
 
 }  // namespace SRDFAST_LEVEL
