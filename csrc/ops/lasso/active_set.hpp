@@ -77,7 +77,8 @@ class ActiveSet {
       if (worst.value > penalty && !is_active_[worst.index]) {
         if (!enter(worst.index)) return false;
       } else if (++refinements > kRefinements) {
-        return true;
+        gap_ = duality_gap_of_support(worst.value);
+        return gap_ < energy_;
       }
       if (!move()) return false;
       worst = search_gradient();
