@@ -176,12 +176,13 @@ def gpu(quick: bool) -> Any:
 
 
 @pytest.fixture
-def timed_on_gpu(timed: Callable[..., Any], gpu: Any) -> Callable[..., None]:
+def timed_on_gpu(timed: Callable[..., Any], gpu: Any, quick: bool) -> Callable[..., None]:
     """`timed` for calls that return before the GPU has done them; `items` are those of one of them."""
-
     import torch
 
     def run(call, group, name, library, items, unit, work=None, repeats=REPEATS, notes=""):
+        repeats = 1 if quick else repeats
+
         def together():
             for _ in range(repeats):
                 call()
