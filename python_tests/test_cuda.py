@@ -94,9 +94,8 @@ def test_what_shared_memory_cannot_hold_lies_in_the_workspace(cuda, rng, monkeyp
     assert_agree(coder, [back(part) for part in found], expected, signals, dictionary, index)
 
 
-@pytest.mark.parametrize(
-    "coder", [cases.omp, pytest.param(cases.omp_residual, marks=real_gpu)], ids=["correlation", "residual"]
-)
+@pytest.mark.skipif(EMULATED, reason="the Gram matrix takes threads minutes; csrc/tests has the case")
+@pytest.mark.parametrize("coder", [cases.omp, cases.omp_residual], ids=["correlation", "residual"])
 def test_pursuit_among_more_atoms_than_registers_hold(cuda, rng, coder):
     signals, dictionary = cases.problem(rng, 3, 1030, 10)
     indices, values, counts = (back(part) for part in coder(*on_device(cuda, signals, dictionary)))
