@@ -9,7 +9,7 @@
 # make kernels   compile the CUDA kernels for many GPUs and print what each takes of one (needs CUDA 12.8 or newer)
 # make emulate   the tests of GPU arrays, with the CUDA kernels' work done by threads of the CPU
 # make gpu-check build, tests, sanitizers and timings on a GPU; logs and figures go to bench/results/
-# make wheel     build dist/srdfast-*.whl
+# make wheel     build dist/srdfast-*.whl; make wheel ARCHITECTURES=release insists on CUDA kernels, for all GPUs
 # make clean     remove everything that the above made, but for the figures
 #
 # A machine needs a C++20 compiler and Python 3.11 or newer (make PYTHON=/path/to/python3 names another one).
@@ -18,7 +18,11 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 VIDEOS ?= ../shared/data/video
-ARCHITECTURES ?= 75-real;80-real;90
+# Of GPUs: what CMAKE_CUDA_ARCHITECTURES takes, or "release": each on its own, and code that newer ones compile.
+ARCHITECTURES ?=
+RELEASE := 75-real;80-real;86-real;89-real;90-real;100-real;120
+
+architectures = $(if $(filter release,$(ARCHITECTURES)),$(RELEASE),$(ARCHITECTURES))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,7 +69,7 @@ sanitize: $(VENV)/.build
 
 kernels: $(VENV)/.build
 	rm -rf build/kernels
-	$(BIN)/cmake -G Ninja -S . -B build/kernels -DSRDFAST_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$(ARCHITECTURES)" \
+	$(BIN)/cmake -G Ninja -S . -B build/kernels -DSRDFAST_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$(or $(architectures),75-real;80-real;90)" \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) >/dev/null
 	$(BIN)/cmake --build build/kernels --target srdfast_cuda --verbose >build/kernels/log \
 	  || { cat build/kernels/log; exit 1; }
@@ -74,14 +78,15 @@ kernels: $(VENV)/.build
 emulate: $(VENV)/.test
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps --upgrade --target build/host \
 	  -C build-dir=build/host-cmake -C cmake.define.SRDFAST_CUDA=HOST .
-	PYTHONPATH=build/host $(BIN)/python -m pytest python_tests/test_cuda.py python_tests/test_nearest_gpu.py python_tests/test_video_gpu.py
+	PYTHONPATH=build/host $(BIN)/python -m pytest -m gpu
 
 gpu-check: $(VENV)/.bench
 	PYTHON=$(BIN)/python .ci/gpu-check bench/results
 
 wheel: $(VENV)/.build
 	rm -rf dist
-	$(BIN)/pip wheel --no-build-isolation --no-deps --wheel-dir dist .
+	$(BIN)/pip wheel --no-build-isolation --no-deps --wheel-dir dist $(if $(architectures),\
+	  -C cmake.define.SRDFAST_CUDA=ON -C cmake.define.CMAKE_CUDA_ARCHITECTURES="$(architectures)") .
 
 clean:
 	rm -rf $(VENV) build dist demo

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernels on a GPU beside torch on the same GPU; skipped where there is none.
+"""The kernels on a GPU beside torch on the same GPU.
+
+Skipped where there is none; with --quick the CPU then stands in for it, so that every case can be tried.
 
 A timed call is `REPEATS` calls and one wait for the GPU. Dictionaries are prepared, as in a pipeline.
 """
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -12,39 +16,18 @@ from bench_lista import in_torch as lista_in_torch
 from bench_purify import describe
 from bench_purify import in_torch as purify_in_torch
 from bench_support_gradient import on_supports, supports_of
+from conftest import REPEATS
 
 import srdfast
 from srdfast import LISTA, OMP, Lasso
 from srdfast.microbench import lasso_work, lista_work, omp_work, purify_work, support_gradient_work
+from srdfast.networks import ResNet
 
-REPEATS = 10
 IMAGES = [  # images, channels, height, width, stride, coder
     *((4096, 3, 32, 32, 2, coder) for coder in (LISTA(1), LISTA(3), OMP(4))),
     *((16, 1, 1080, 1920, 4, coder) for coder in (LISTA(1), OMP(4))),
     (4, 1, 2160, 3840, 4, LISTA(1)),
 ]
-
-
-@pytest.fixture
-def gpu():
-    if not (torch.cuda.is_available() and srdfast.build_info()["cuda"]):
-        pytest.skip("no GPU that torch and this build of srdfast can use")
-    return torch.device("cuda")
-
-
-@pytest.fixture
-def timed_on_gpu(timed):
-    """`timed` for calls that return before the GPU has done them; `items` are those of one of them."""
-
-    def run(call, group, name, library, items, unit, work=None, repeats=REPEATS, notes=""):
-        def together():
-            for _ in range(repeats):
-                call()
-            torch.cuda.synchronize()
-
-        timed(together, group, name, library, items * repeats, unit, work=work, notes=notes, on_gpu=True)
-
-    return run
 
 
 @pytest.fixture
@@ -177,19 +160,33 @@ def bench_split(timed_on_gpu, crops, quick, gpu, size):
     )
 
 
+def with_resnet18():
+    """The shipped purifier with an untrained ResNet-18 (512 latent features) for its encoder."""
+    shipped, encoder = srdfast.Purifier.from_pretrained("cifar10"), ResNet(depth=18, width=64).eval()
+    gaussians = shipped.bank.gaussians
+    shape = len(gaussians), encoder.latent
+    numbers = np.random.default_rng(0)
+    gaussians = dataclasses.replace(
+        gaussians,
+        means=numbers.standard_normal(shape, np.float32),
+        variances=np.ones(shape, np.float32),
+    )
+    return srdfast.Purifier(dataclasses.replace(shipped.bank, gaussians=gaussians), encoder)
+
+
+@pytest.mark.parametrize("net", ["shipped", "ResNet-18"])
 @pytest.mark.parametrize("encoder", ["float32", "bfloat16"])
-def bench_purifier(timed_on_gpu, crops, sized, gpu, encoder):
-    purifier = srdfast.Purifier.from_pretrained("cifar10").to(gpu)
+def bench_purifier(timed_on_gpu, crops, sized, gpu, encoder, net):
+    shipped = net == "shipped"
+    purifier = (srdfast.Purifier.from_pretrained("cifar10") if shipped else with_resnet18()).to(gpu)
     images = torch.from_numpy(crops(sized(4096, 8), 3, 32, 32)).to(gpu)
 
     def call():
-        with torch.autocast("cuda", torch.bfloat16, enabled=encoder == "bfloat16"):
+        with torch.autocast(gpu.type, torch.bfloat16, enabled=encoder == "bfloat16"):
             return purifier(images)
 
     call()
-    timed_on_gpu(
-        call, "gpu: purifier", f"the shipped one, encoder in {encoder}", "srdfast", len(images), "images"
-    )
+    timed_on_gpu(call, "gpu: purifier", f"{net} encoder in {encoder}", "srdfast", len(images), "images")
 
 
 @pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])

@@ -29,6 +29,7 @@ import table  # noqa: E402
 from srdfast import microbench  # noqa: E402
 
 WARM_SECONDS, TIMED_SECONDS, MOST_ROUNDS = 0.3, 0.3, 100
+REPEATS = 10  # calls between two waits for a GPU
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -158,6 +159,40 @@ def warm(call: Callable[[], Any], setup: Callable[[], None], rounds: int) -> int
         call()
         fastest = min(fastest, time.perf_counter() - start)
     return max(rounds, min(MOST_ROUNDS, int(TIMED_SECONDS / fastest)))
+
+
+@pytest.fixture
+def gpu(quick: bool) -> Any:
+    """The GPU as a torch device, or the CPU where a quick run has none; else a skip."""
+    import torch
+
+    import srdfast
+
+    if torch.cuda.is_available() and srdfast.build_info()["cuda"]:
+        return torch.device("cuda")
+    if not quick:
+        pytest.skip("no GPU that torch and this build of srdfast can use")
+    return torch.device("cpu")
+
+
+@pytest.fixture
+def timed_on_gpu(timed: Callable[..., Any], gpu: Any, quick: bool) -> Callable[..., None]:
+    """`timed` for calls that return before the GPU has done them; `items` are those of one of them."""
+    import torch
+
+    def run(call, group, name, library, items, unit, work=None, repeats=REPEATS, notes=""):
+        repeats = 1 if quick else repeats
+
+        def together():
+            for _ in range(repeats):
+                call()
+            if gpu.type == "cuda":
+                torch.cuda.synchronize()
+
+        on_gpu = gpu.type == "cuda"
+        timed(together, group, name, library, items * repeats, unit, work=work, notes=notes, on_gpu=on_gpu)
+
+    return run
 
 
 @functools.cache

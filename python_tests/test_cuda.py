@@ -11,6 +11,8 @@ from devices import EMULATED, back, cuda_or_skip, on_device
 import srdfast
 from srdfast import _core
 
+pytestmark = pytest.mark.gpu
+
 real_gpu = pytest.mark.skipif(EMULATED, reason="threads of the CPU have neither streams nor graphs")
 BATCH, ATOMS = 14, 24
 
@@ -79,6 +81,28 @@ def test_one_dictionary_needs_no_index(cuda, problem, coder):
     signals, dictionary = problem[0], problem[1][0]
     found = coder(*on_device(cuda, signals, dictionary))
     assert_agree(coder, [back(part) for part in found], coder(signals, dictionary), signals, dictionary)
+
+
+@pytest.mark.parametrize("coder", cases.CODERS, ids=cases.CODER_IDS)
+def test_what_shared_memory_cannot_hold_lies_in_the_workspace(cuda, rng, monkeypatch, coder):
+    monkeypatch.setenv("SRDFAST_EMULATED_SHARED", "0")
+    atoms, features = (ATOMS, 27) if EMULATED else (2000, 1200)
+    signals, dictionary = cases.problem(rng, BATCH, atoms, features, dictionaries=2)
+    index = rng.integers(0, 2, BATCH)
+    found = coder(*on_device(cuda, signals, dictionary), index=on_device(cuda, index))
+    expected = coder(signals, dictionary, index=index)
+    assert_agree(coder, [back(part) for part in found], expected, signals, dictionary, index)
+
+
+@pytest.mark.skipif(EMULATED, reason="the Gram matrix takes threads minutes; csrc/tests has the case")
+@pytest.mark.parametrize("coder", [cases.omp, cases.omp_residual], ids=["correlation", "residual"])
+def test_pursuit_among_more_atoms_than_registers_hold(cuda, rng, coder):
+    signals, dictionary = cases.problem(rng, 3, 1030, 10)
+    indices, values, counts = (back(part) for part in coder(*on_device(cuda, signals, dictionary)))
+    expected = coder(signals, dictionary)
+    np.testing.assert_array_equal(indices, expected[0])
+    np.testing.assert_allclose(values, expected[1], atol=2e-5)
+    np.testing.assert_array_equal(counts, expected[2])
 
 
 @pytest.mark.parametrize("coder", [srdfast.OMP(3), srdfast.Lasso(0.05), srdfast.LISTA(2)], ids=str)

@@ -20,6 +20,8 @@ from srdfast.nearest import InnerProducts, NearestCluster  # noqa: E402
 from srdfast.nearest_gpu import NearestOnGpu  # noqa: E402
 from srdfast.networks import ResNet  # noqa: E402
 
+pytestmark = pytest.mark.gpu
+
 
 @pytest.fixture
 def gaussians(rng):

@@ -19,6 +19,8 @@ from srdfast.purifier import Purifier  # noqa: E402
 from srdfast.video import FramePurifier, GpuFramePurifier  # noqa: E402
 from srdfast.video.choice import seen  # noqa: E402
 
+pytestmark = pytest.mark.gpu
+
 
 @pytest.fixture(autouse=True)
 def one_torch_thread():

@@ -26,6 +26,8 @@ class Call {
   // Throws DeviceError "name: ..." unless memory of that kind and number is where the kernels run.
   void require_here(const char* name, std::int32_t memory_type, std::int32_t memory_id) const;
 
+  int device() const { return device_; }
+
   // Bytes of the GPU's memory from the caller's library, which keeps them as long as the object lives.
   py::object allocate(std::int64_t bytes) const;
 
@@ -33,7 +35,7 @@ class Call {
   template <class Problem>
   void run(const Problem& problem) const {
     if (on_cuda()) {
-      run_in(allocate(cuda_workspace(problem)), problem);
+      run_in(allocate(cuda_workspace(problem, device_)), problem);
     } else {
       const py::gil_scoped_release release;
       run_kernel(problem);

@@ -58,7 +58,7 @@ struct CudaCall {
 };
 
 template <class Problem>
-using CudaWorkspace = std::int64_t (*)(const Problem&);
+using CudaWorkspace = std::int64_t (*)(const Problem&, int device);
 
 template <class Problem>
 using CudaKernel = void (*)(const Problem&, const CudaCall&);
@@ -74,11 +74,11 @@ struct CudaRegistration {
   }
 };
 
-// Bytes of device memory that `run_cuda_kernel` needs for this problem. Needs no device.
+// Bytes of device memory that `run_cuda_kernel` needs for this problem on this device.
 template <class Problem>
-std::int64_t cuda_workspace(const Problem& problem) {
+std::int64_t cuda_workspace(const Problem& problem, int device) {
   const AnyKernel found = find_cuda_kernel(Problem::name, Problem::dtype, "cuda workspace");
-  return reinterpret_cast<CudaWorkspace<Problem>>(found)(problem);
+  return reinterpret_cast<CudaWorkspace<Problem>>(found)(problem, device);
 }
 
 // Puts the problem's kernels, all of whose arrays lie on call.device, on the stream. Neither allocates nor

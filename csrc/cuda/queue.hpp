@@ -4,8 +4,6 @@
 
 #include <cuda_runtime.h>
 
-#include <string>
-
 #include "core/registry.hpp"
 #include "cuda/block.hpp"
 #include "cuda/check.hpp"
@@ -21,13 +19,21 @@ __global__ void __launch_bounds__(Body::kThreads, Body::kResident)
   Body::run(Block{}, arguments, shared);
 }
 
+// Bytes of shared memory that a block may have.
+inline std::int64_t shared_limit_of(int device) {
+  int limit = 0;
+  check(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        "cudaDeviceGetAttribute");
+  return limit;
+}
+
 class Queue {
  public:
   explicit Queue(const CudaCall& call)
-      : guard_(call.device), stream_(static_cast<cudaStream_t>(call.stream)), workspace_(call.workspace) {
-    check(cudaDeviceGetAttribute(&shared_limit_, cudaDevAttrMaxSharedMemoryPerBlockOptin, call.device),
-          "cudaDeviceGetAttribute");
-  }
+      : guard_(call.device),
+        stream_(static_cast<cudaStream_t>(call.stream)),
+        workspace_(call.workspace),
+        shared_limit_(shared_limit_of(call.device)) {}
 
   template <class T>
   T* take(std::int64_t count) {
@@ -37,13 +43,8 @@ class Queue {
   template <class Body>
   void launch(std::int64_t blocks, const typename Body::Arguments& arguments) {
     if (blocks == 0) return;
-    if (blocks > 0x7fffffff) throw DeviceError("more work than one call can launch: split the batch");
+    require_launchable(blocks);
     const std::int64_t bytes = Body::shared_bytes(arguments);
-    if (bytes > shared_limit_) {
-      throw DeviceError("these dictionaries need " + std::to_string(bytes) +
-                        " bytes of shared memory a block, this GPU has " + std::to_string(shared_limit_) +
-                        "; use fewer atoms, features or steps");
-    }
     constexpr int kWithoutAsking = 48 << 10;
     if (bytes > kWithoutAsking) {
       check(cudaFuncSetAttribute(run_body<Body>, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -62,14 +63,14 @@ class Queue {
   DeviceGuard guard_;
   cudaStream_t stream_;
   PlacingQueue workspace_;
-  int shared_limit_ = 0;
+  std::int64_t shared_limit_;
 };
 
 // Registers sequence(queue, problem), an operator's work on a device.
 template <class Problem, class Sequence>
 CudaRegistration<Problem> register_sequence(Sequence) {
-  return {[](const Problem& problem) {
-            PlacingQueue queue;
+  return {[](const Problem& problem, int device) {
+            PlacingQueue queue(shared_limit_of(device));
             Sequence{}(queue, problem);
             return queue.bytes();
           },

@@ -6,12 +6,15 @@
 //     struct Coder {
 //       static constexpr int kRows;                                // a multiple of kRowTile
 //       static constexpr int kResident;                            // see device/queue.hpp
+//       static constexpr bool kMaySpill;                           // see device/spill.hpp
 //       struct Arguments { int features() const; ... };
+//       static int row_width(const Arguments&);                    // at least features; see `code`
 //       struct Outputs;                                            // the results of the batch
 //       static std::int64_t shared_bytes(const Arguments&, int threads);
 //       Coder(const Block&, const Arguments&, SharedMemory&);
-//       void code(dictionary, count, rows, stride);                // rows [kRows, stride] in shared memory,
-//                                                                  // the coder's from there on
+//       void code(dictionary, count, rows, stride);                // rows [kRows, row_stride(row_width)] in
+//                                                                  // shared memory, the coder's from there
+//                                                                  on
 //       void reconstruct(count, take);                             // take(row, feature, value)
 //       void write(count, signal_of, outputs);                     // signal_of(row) is its place in the
 //       batch
@@ -24,6 +27,7 @@
 
 #include "device/fragments.hpp"
 #include "device/queue.hpp"
+#include "device/spill.hpp"
 #include "device/tile_table.hpp"
 
 namespace srdfast {
@@ -39,9 +43,11 @@ class TileCoder {
   static constexpr int kThreads = 256;
   static constexpr bool kFewerWillDo = true;
   static constexpr int kResident = Of::kResident;
+  static constexpr bool kMaySpill =
+      Of::kMaySpill && kRows == kRowTile;  // larger tiles fit, where they are taken
 
   static std::int64_t shared_bytes(const typename Of::Arguments& coder) {
-    return SharedMemory::bytes<float>(kRows * row_stride(coder.features())) +
+    return SharedMemory::bytes<float>(kRows * row_stride(Of::row_width(coder))) +
            Of::shared_bytes(coder, kThreads);
   }
 
@@ -49,7 +55,7 @@ class TileCoder {
       : block_(block),
         memory_(shared),
         features_(coder.features()),
-        stride_(row_stride(features_)),
+        stride_(row_stride(Of::row_width(coder))),
         rows_(memory_.take<float>(kRows * stride_)),
         coder_(block, coder, memory_) {}
 
@@ -81,6 +87,7 @@ struct CodeBody {
   static constexpr int kThreads = Tile::kThreads;
   static constexpr bool kFewerWillDo = Tile::kFewerWillDo;
   static constexpr int kResident = Tile::kResident;
+  static constexpr bool kMaySpill = Tile::kMaySpill;
 
   struct Arguments {
     const float* signals;  // [batch, features]
@@ -110,10 +117,12 @@ struct Rows {
 };
 
 // Calls function(Rows<..>{}) with 32 signals a block where a multiprocessor then has shared memory for two
-// blocks, or else with 16.
+// blocks, or else with 16; theirs lies in the workspace where even they need more than there is
+// (device/spill.hpp).
 template <template <int, class> class Coder, class Queue, class CoderArguments, class Function>
 void with_rows(const Queue& queue, const CoderArguments& coder, const Function& function) {
-  if (2 * TileCoder<Coder, 32>::shared_bytes(coder) <= queue.shared_limit()) {
+  constexpr std::int64_t kReserved = 1 << 10;  // of each block; a multiprocessor has that for one more
+  if (2 * TileCoder<Coder, 32>::shared_bytes(coder) + kReserved <= queue.shared_limit()) {
     function(Rows<32>{});
   } else {
     function(Rows<16>{});
@@ -125,7 +134,9 @@ void code_batch(Queue& queue, const float* signals, const TileTable& tiles, cons
                 const Outputs& outputs) {
   with_rows<Coder>(queue, coder, [&](auto rows) {
     using Body = CodeBody<Coder, decltype(rows)::value>;
-    queue.template launch<Body>(tiles.most_tiles(decltype(rows)::value), {signals, tiles, coder, outputs});
+    const typename Body::Arguments args{signals, tiles, coder, outputs};
+    const std::int64_t blocks = tiles.most_tiles(decltype(rows)::value);
+    SpillingLaunches<Body, Queue>(queue, blocks, args).launch(blocks, args);
   });
 }
 

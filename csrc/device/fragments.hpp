@@ -57,6 +57,12 @@ struct PackedShape {
   SRDFAST_INLINE int chunks() const { return (inner + kChunk - 1) / kChunk; }
   SRDFAST_INLINE int groups() const { return (columns + kGroup - 1) / kGroup; }
   SRDFAST_INLINE std::int64_t size() const { return std::int64_t{groups()} * chunks() * (kGroup * kChunk); }
+  // Where an element is.
+  SRDFAST_INLINE std::int64_t place(int row, int column) const {
+    const std::int64_t panel = std::int64_t{column / kGroup} * chunks() + row / kChunk;
+    const int tile = column % kGroup / kColumnTile, lane = column % kColumnTile * 4 + row % kChunk / 4;
+    return ((panel * kColumnTiles + tile) * kWarp + lane) * 4 + row % 4;
+  }
   // The part of a group of 32 columns.
   SRDFAST_INLINE std::int64_t group_size() const { return std::int64_t{chunks()} * (kGroup * kChunk); }
 };

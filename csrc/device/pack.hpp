@@ -42,6 +42,19 @@ struct PackBody : ItemBody {
   }
 };
 
+// values [count] = 0
+struct ZeroBody : ItemBody {
+  struct Arguments {
+    float* values;
+    std::int64_t count;
+  };
+
+  template <class Block>
+  SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
+    for_each_item(block, args.count, [&](std::int64_t i) { args.values[i] = 0; });
+  }
+};
+
 // Packs `matrices` matrices [inner, columns]; see PackBody for the strides.
 template <class Queue>
 float* packed_matrices(Queue& queue, const float* source, std::int64_t matrix_stride,

@@ -35,6 +35,7 @@
 
 #include <cstdint>
 
+#include "core/errors.hpp"
 #include "core/level.hpp"
 
 namespace srdfast {
@@ -46,11 +47,12 @@ SRDFAST_INLINE std::int64_t aligned_bytes(std::int64_t bytes) {
   return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
 }
 
-// Hands out memory and launches nothing: on null it finds the size of a workspace, and on tables that were
-// made before, where each of them is.
+// Hands out memory and launches nothing: on null it finds the size of a workspace, for blocks that may have
+// so much shared memory; and on tables that were made before, where each of them is.
 class PlacingQueue {
  public:
-  explicit PlacingQueue(const void* start = nullptr) : start_(static_cast<char*>(const_cast<void*>(start))) {}
+  explicit PlacingQueue(const void* start) : start_(static_cast<char*>(const_cast<void*>(start))) {}
+  explicit PlacingQueue(std::int64_t shared_limit) : shared_limit_(shared_limit) {}
 
   template <class T>
   T* take(std::int64_t count) {
@@ -62,13 +64,18 @@ class PlacingQueue {
   template <class Body>
   void launch(std::int64_t, const typename Body::Arguments&) {}
 
-  std::int64_t shared_limit() const { return 0; }
+  std::int64_t shared_limit() const { return shared_limit_; }
   std::int64_t bytes() const { return bytes_; }
 
  private:
-  char* start_;
-  std::int64_t bytes_ = 0;
+  char* start_ = nullptr;
+  std::int64_t shared_limit_ = 0, bytes_ = 0;
 };
+
+// Blocks are counted in an int.
+inline void require_launchable(std::int64_t blocks) {
+  if (blocks > 0x7fffffff) throw DeviceError("more work than one call can launch: split the batch");
+}
 
 // function(i) for every i in [0, count), shared among the threads of all blocks.
 template <class Block, class Function>

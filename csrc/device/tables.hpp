@@ -51,9 +51,12 @@ struct DeviceLista {
   const float* to_atoms;     // E^T [features, atoms], packed
   const float* to_features;  // D [atoms, features], packed
   const float* thresholds;   // [dictionaries, atoms]
+  bool by_gram;              // steps after the first go by `recurrence`
+  const float* recurrence;   // I - D E^T [atoms, atoms], packed
 
   SRDFAST_INLINE PackedShape atoms_shape() const { return {features, atoms}; }
   SRDFAST_INLINE PackedShape features_shape() const { return {atoms, features}; }
+  SRDFAST_INLINE PackedShape recurrence_shape() const { return {atoms, atoms}; }
 };
 
 struct AtomsOf {
@@ -73,6 +76,16 @@ struct GramInto {
   SRDFAST_INLINE void operator()(std::int64_t batch, std::int64_t row, int column, float value) const {
     gram[(batch * atoms + row) * atoms + column] = value;
     if (row == column) norms[batch * atoms + row] = value;
+  }
+};
+
+struct RecurrenceInto {
+  float* recurrence;  // packed
+  PackedShape shape;
+
+  SRDFAST_INLINE void operator()(std::int64_t batch, std::int64_t row, int column, float value) const {
+    const int place = static_cast<int>(row);
+    recurrence[batch * shape.size() + shape.place(place, column)] = (place == column ? 1.0f : 0.0f) - value;
   }
 };
 
@@ -96,14 +109,31 @@ DeviceGrams device_grams(Queue& queue, const View<const float, 3>& dictionary) {
   return {atoms, features, dictionary.data, transposed, gram, norms};
 }
 
+// I - D E^T of each dictionary, packed.
+template <class Queue>
+float* packed_recurrences(Queue& queue, const View<const float, 3>& synthesis, const float* to_atoms) {
+  const std::int64_t dictionaries = synthesis.extent(0);
+  const int atoms = static_cast<int>(synthesis.extent(1)), features = static_cast<int>(synthesis.extent(2));
+  const PackedShape shape{atoms, atoms}, analysis_shape{features, atoms};
+  float* const recurrence = queue.template take<float>(dictionaries * shape.size());
+  launch_items<ZeroBody>(queue, dictionaries * shape.size(), {recurrence, dictionaries * shape.size()});
+  matrix_product(queue, AtomsOf{synthesis.data, synthesis.slice_size(), features}, to_atoms,
+                 analysis_shape.size(), analysis_shape, dictionaries, atoms,
+                 RecurrenceInto{recurrence, shape});
+  return recurrence;
+}
+
+// What is made only for steps by_gram comes last in the memory.
 template <class Queue>
 DeviceLista device_lista(Queue& queue, const View<const float, 3>& analysis,
-                         const View<const float, 2>& thresholds, const View<const float, 3>& synthesis) {
+                         const View<const float, 2>& thresholds, const View<const float, 3>& synthesis,
+                         bool by_gram) {
   const int atoms = static_cast<int>(synthesis.extent(1)), features = static_cast<int>(synthesis.extent(2));
   const float* const to_atoms = packed_transposes(queue, analysis);
   const float* const to_features = packed_matrices(queue, synthesis.data, synthesis.slice_size(), features, 1,
                                                    {atoms, features}, synthesis.extent(0));
-  return {atoms, features, to_atoms, to_features, thresholds.data};
+  const float* const recurrence = by_gram ? packed_recurrences(queue, synthesis, to_atoms) : nullptr;
+  return {atoms, features, to_atoms, to_features, thresholds.data, by_gram, recurrence};
 }
 
 // make(queue), or where it put its results when it ran before.

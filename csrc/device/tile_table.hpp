@@ -21,22 +21,23 @@ struct DeviceTile {
 // Which signals a tile has, for tiles of any size.
 struct TileTable {
   std::int64_t batch, dictionaries;
-  const int* order;   // [batch], signals sorted by dictionary; null: as they come, in one dictionary
+  bool sorted;        // by dictionary; else the signals are as they come, in one dictionary
+  const int* order;   // [batch], the signals where they are sorted
   const int* starts;  // [dictionaries + 1], position of the first signal of each dictionary
 
   // No more tiles than this.
   SRDFAST_INLINE std::int64_t most_tiles(int size) const {
-    return order == nullptr ? (batch + size - 1) / size : batch / size + dictionaries;
+    return sorted ? batch / size + dictionaries : (batch + size - 1) / size;
   }
 
   SRDFAST_INLINE std::int64_t signal(std::int64_t position) const {
-    return order == nullptr ? position : order[position];
+    return sorted ? order[position] : position;
   }
 
   // Tile number `number` of tiles of `size`, for all threads of a block.
   template <class Block>
   SRDFAST_INLINE DeviceTile find(const Block& block, std::int64_t number, int size) const {
-    if (order == nullptr) {
+    if (!sorted) {
       const std::int64_t first = number * size, left = batch - first;
       return {0, first, static_cast<int>(left < size ? left : size)};
     }
@@ -145,7 +146,7 @@ struct OrderBody : ItemBody {
 // index [batch], or null where there is one dictionary.
 template <class Queue>
 TileTable tile_table(Queue& queue, const std::int64_t* index, std::int64_t batch, std::int64_t dictionaries) {
-  if (index == nullptr || dictionaries == 1) return {batch, dictionaries, nullptr, nullptr};
+  if (index == nullptr || dictionaries == 1) return {batch, dictionaries, false, nullptr, nullptr};
   const TableArguments args{index,
                             batch,
                             dictionaries,
@@ -156,7 +157,7 @@ TileTable tile_table(Queue& queue, const std::int64_t* index, std::int64_t batch
   launch_items<CountBody>(queue, batch, args);
   queue.template launch<StartsBody>(1, args);
   launch_items<OrderBody>(queue, batch, args);
-  return {batch, dictionaries, args.order, args.starts};
+  return {batch, dictionaries, true, args.order, args.starts};
 }
 
 }  // namespace SRDFAST_LEVEL

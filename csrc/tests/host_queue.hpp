@@ -31,6 +31,7 @@ class HostBlock {
     int threads;
     std::barrier<> arrived;
     std::vector<std::unique_ptr<Warp>> warps;
+    std::atomic<bool> rounded{false};  // a factor came to `multiply` that tensor cores would have rounded
   };
 
   HostBlock(State& state, std::int64_t index, std::int64_t blocks, int thread)
@@ -77,16 +78,13 @@ class HostBlock {
       for (int k = 0; k < 8; ++k) {
         const float a = mine().left[place * 4 + k % 4][2 * (k / 4) + lower];
         const float b = mine().right[column * 4 + k % 4][k / 4];
-        if (nearest_tf32(a) != a || nearest_tf32(b) != b) rounded_ = true;
+        if (nearest_tf32(a) != a || nearest_tf32(b) != b) state_.rounded = true;
         sum += static_cast<double>(a) * static_cast<double>(b);
       }
       sums[i] = static_cast<float>(sum);
     }
     sync_warp();
   }
-
-  // Whether a factor came to `multiply` that tensor cores would have rounded.
-  bool rounded() const { return rounded_; }
 
  private:
   Warp& mine() const { return *state_.warps[static_cast<std::size_t>(warp())]; }
@@ -103,12 +101,12 @@ class HostBlock {
 
   State& state_;
   int index_, blocks_, thread_;
-  mutable bool rounded_ = false;
 };
 
 class HostQueue {
  public:
-  // shared_limit: bytes of shared memory that a block may have.
+  // shared_limit: bytes of shared memory that a block may have; where a body cannot do with less, it gets
+  // more.
   explicit HostQueue(std::int64_t shared_limit) : shared_limit_(shared_limit) {}
 
   // Memory of its own for every request, so that an address sanitizer sees where it ends; filled with NaN, so
@@ -125,19 +123,17 @@ class HostQueue {
     constexpr int kThreads = Body::kFewerWillDo && Body::kThreads > kEnough ? kEnough : Body::kThreads;
     HostBlock::State state(kThreads);
     void* const shared = allocate(Body::shared_bytes(arguments));
-    std::atomic<bool> rounded{false};
     const auto run_thread = [&](int thread) {
       for (std::int64_t index = 0; index < blocks; ++index) {
         const HostBlock block(state, index, blocks, thread);
         Body::run(block, arguments, shared);
-        if (block.rounded()) rounded = true;
         block.sync();
       }
     };
     std::vector<std::thread> threads;
     for (int thread = 0; thread < kThreads; ++thread) threads.emplace_back(run_thread, thread);
     for (std::thread& thread : threads) thread.join();
-    rounded_ = rounded_ || rounded;
+    rounded_ = rounded_ || state.rounded;
   }
 
   std::int64_t shared_limit() const { return shared_limit_; }

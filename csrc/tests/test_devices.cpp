@@ -62,12 +62,14 @@ double farthest(const Floats& a, const Floats& b) {
   return distance;
 }
 
-constexpr std::int64_t kMuchShared = 228 << 10, kLittleShared = 0;
+// Of shared memory: tiles of 32 signals fit into much, of 16 into little; with none all lies in the
+// workspace.
+constexpr std::int64_t kMuchShared = 228 << 10, kLittleShared = 20 << 10, kNoShared = 0;
 
 // Runs a sequence on the host's threads and checks what every sequence must keep to.
 template <class Sequence, class Problem>
 void run_device(const Sequence& sequence, const Problem& problem, std::int64_t shared_limit) {
-  PlacingQueue size;
+  PlacingQueue size(shared_limit);
   sequence(size, problem);
   HostQueue queue(shared_limit);
   sequence(queue, problem);
@@ -121,8 +123,47 @@ class PreparedOnHost {
 
  private:
   static std::size_t bytes(const View<const float, 3>& dictionary, const View<const float, 3>& analysis) {
-    PlacingQueue size;
+    PlacingQueue size(kMuchShared);
     prepare_device(size, {dictionary, analysis, nullptr});
+    return static_cast<std::size_t>(size.bytes());
+  }
+
+  std::vector<Four> memory_;
+
+ public:
+  const CudaTables tables;
+};
+
+// The tables of one dictionary as `prepare` leaves them, by plain loops: threads would take long for large
+// ones.
+class PlainTables {
+ public:
+  explicit PlainTables(const Signals& given) : memory_(bytes(given) / sizeof(Four)), tables(memory_.data()) {
+    PlacingQueue place(memory_.data());
+    const int atoms = given.atoms, features = given.features;
+    const PackedShape shape{features, atoms};
+    float* const transposed = place.take<float>(shape.size());
+    float* const gram = place.take<float>(atoms * atoms);
+    float* const norms = place.take<float>(atoms);
+    for (int a = 0; a < atoms; ++a) {
+      const float* const atom = given.dictionary.data() + a * features;
+      for (int f = 0; f < features; ++f) transposed[shape.place(f, a)] = atom[f];
+      for (int b = 0; b < atoms; ++b) {
+        double sum = 0;
+        for (int f = 0; f < features; ++f) {
+          sum += static_cast<double>(atom[f]) *
+                 static_cast<double>(given.dictionary[static_cast<std::size_t>(b * features + f)]);
+        }
+        gram[a * atoms + b] = static_cast<float>(sum);
+      }
+      norms[a] = gram[a * atoms + a];
+    }
+  }
+
+ private:
+  static std::size_t bytes(const Signals& given) {
+    PlacingQueue size(kMuchShared);
+    prepare_device(size, {given.dictionary_view(), {}, nullptr});
     return static_cast<std::size_t>(size.bytes());
   }
 
@@ -162,9 +203,15 @@ void test_omp(const Signals& given, int most, Selection selection, std::int64_t 
       run_device(sequence, problem, shared_limit);
       return results;
     }
-    const PreparedOnHost kept(problem.dictionary, {});
-    problem.prepared = &kept.tables;
-    run_device(sequence, problem, shared_limit);
+    const auto run_prepared = [&](const auto& kept) {
+      problem.prepared = &kept.tables;
+      run_device(sequence, problem, shared_limit);
+    };
+    if (given.dictionaries > 1) {
+      run_prepared(PreparedOnHost(problem.dictionary, {}));
+    } else {
+      run_prepared(PlainTables(given));
+    }
     return results;
   };
   const OmpResults device = run(true), cpu = run(false);
@@ -468,11 +515,13 @@ int main() {
       test_omp(*given, 4, selection, kMuchShared, false);
     }
     test_omp(*given, 11, Selection::residual, kLittleShared, true);
+    test_omp(*given, 3, Selection::correlation, kNoShared, false);
     test_lista(*given, 1, kLittleShared);
+    test_lista(*given, 2, kNoShared);
     test_lista(*given, 3, kMuchShared);
     for (const bool rebuilt : {false, true}) {
       test_lista_gradient(*given, 1, rebuilt, kLittleShared, rebuilt);
-      test_lista_gradient(*given, 3, rebuilt, kMuchShared, !rebuilt);
+      test_lista_gradient(*given, 3, rebuilt, rebuilt ? kMuchShared : kNoShared, !rebuilt);
     }
     test_assign(*given);
     for (const SupportTask task :
@@ -486,7 +535,13 @@ int main() {
   test_support_gradient(wide, SupportTask::of_codes, true, 80, false);
   test_support_gradient(wide, SupportTask::of_reconstructions, false, 80, true);
   test_lasso(lone, kMuchShared);
-  test_lasso(Signals(9, 2, 17, 10), kLittleShared);  // a warp waits for itself at every move of an atom
+  test_lasso(several, kMuchShared);
+  test_lasso(Signals(2, 1, 45, 60), kLittleShared);  // larger supports than a warp has lanes
+  test_lasso(Signals(9, 2, 17, 10), kNoShared);      // a warp waits for itself at every move of an atom
+  const Signals wide(5, 1, 70, 20);  // steps of LISTA by residuals: fewer operations than by the Gram matrix
+  for (const std::int64_t shared_limit : {kMuchShared, kLittleShared}) test_lista(wide, 3, shared_limit);
+  for (const bool rebuilt : {false, true}) test_lista_gradient(wide, 3, rebuilt, kMuchShared, rebuilt);
+  test_omp(Signals(3, 1, 1030, 10), 3, Selection::residual, kMuchShared, true);  // more than registers hold
   test_patches(Images(2, 3, 13, 17), 5, 3);
   test_patches(Images(1, 1, 8, 8), 8, 8);
   test_split(Images(2, 2, 12, 20), 5);
@@ -497,8 +552,10 @@ int main() {
   const Signals atoms(3, 2, 40, 2 * 5 * 5);
   test_purify(images, atoms, OmpCoding<float>{{3, 0.0f, Selection::residual}}, 5, 2, 1e-4, "omp",
               kMuchShared);
+  test_purify(images, atoms, OmpCoding<float>{{2, 0.0f, Selection::correlation}}, 5, 3, 1e-4, "omp",
+              kNoShared);
   test_purify(Images(1, 2, 6, 8), Signals(1, 1, 17, 2 * 4 * 4), LassoCoding<float>{{0.2f, 1e-6f, 1000}}, 4, 3,
-              3e-3, "lasso", kLittleShared);
+              3e-3, "lasso", kNoShared);
   test_purify(images, atoms, ListaCoding<float>{atoms.analysis_view(), atoms.thresholds_view(), 2}, 5, 2,
               1e-5, "lista", kMuchShared);
   std::printf("%d passed, %d failed\n", checks - failures, failures);

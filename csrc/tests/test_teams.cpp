@@ -81,9 +81,9 @@ OmpAnswer omp_answer(const Case& given, const OmpSettings<float>& settings, cons
   OmpAnswer answer{std::vector<std::int32_t>(most), std::vector<float>(most), 0};
   const OmpWorkspace<float> work{coordinates.data(), remaining.data(), projections.data()};
   run([&](const auto& team) {
-    const int count =
-        omp_solve(team, settings, given.atoms, given.atoms, given.gram.data(), correlations.data(),
-                  given.energy, work, answer.indices.data(), answer.values.data());
+    const int count = omp_solve(team, settings, given.atoms, given.atoms, given.gram.data(),
+                                given.gram.data(), given.atoms + 1, correlations.data(), given.energy, work,
+                                answer.indices.data(), answer.values.data());
     team.once([&] { answer.count = count; });
   });
   return answer;

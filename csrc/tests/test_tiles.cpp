@@ -107,8 +107,9 @@ void test_omp(const Case& given, Selection selection) {
     float energy = 0;
     for (int f = 0; f < given.features; ++f) energy += given.signal(r)[f] * given.signal(r)[f];
     tables.correlate(0, 1, given.signal(r), correlations.data());
-    const int count = omp_solve(SerialTeam{}, settings, given.atoms, tables.width, tables.gram(0),
-                                correlations.data(), energy, work, indices, values);
+    const int count =
+        omp_solve(SerialTeam{}, settings, given.atoms, tables.width, tables.gram(0), tables.gram(0),
+                  tables.width + 1, correlations.data(), energy, work, indices, values);
     bool same = count == coder.count(r);
     for (int k = 0; same && k < 4; ++k) same = indices[k] == coder.indices(r)[k];
     if (given.features > 1) {  // with one, all atoms explain a signal equally well and rounding decides

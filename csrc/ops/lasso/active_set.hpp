@@ -113,7 +113,8 @@ class ActiveSet {
         if (!enter(worst.index)) return false;
         if (started) refinements = 0;  // rounds that only moved were no sign of the end
       } else if (++refinements > kRefinements) {
-        return true;
+        gap_ = duality_gap_of_support(worst.value);
+        return gap_ < energy_;
       }
       if (!move()) return false;
       worst = search_gradient();

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lasso on a device: first gradients of a tile on tensor cores, then coordinate descent, a warp a signal.
+// The lasso on a device: first gradients of a tile on tensor cores, then a warp a signal, by the active set
+// and by coordinate descent what that declines.
 #pragma once
 
 #include "device/code_batch.hpp"
 #include "device/tables.hpp"
+#include "ops/lasso/active_set_warp.hpp"
 #include "ops/lasso/lasso.hpp"
 
 namespace srdfast {
@@ -50,41 +52,29 @@ class LassoDeviceCoder {
  public:
   static constexpr int kRows = kTileRows;
   static constexpr int kResident = 2;
+  static constexpr bool kMaySpill = true;
   using Arguments = LassoDeviceArguments;
   using Outputs = LassoDeviceOutputs;
 
+  SRDFAST_INLINE static int row_width(const Arguments& args) { return args.features(); }
   static std::int64_t shared_bytes(const Arguments& args, int threads) {
     return 2 * SharedMemory::bytes<float>(kRows * args.tables.correlation_stride()) +
-           SharedMemory::bytes<float>(threads / kWarp * args.tables.features) +
-           SharedMemory::bytes<float>(kRows);
+           SharedMemory::bytes<float>(threads / kWarp * work_size(args)) + SharedMemory::bytes<float>(kRows);
   }
 
   SRDFAST_INLINE LassoDeviceCoder(const Block& block, const Arguments& args, SharedMemory& memory)
       : block_(block), args_(args) {
     gradients_ = memory.take<float>(kRows * args.tables.correlation_stride());
     codes_ = memory.take<float>(kRows * args.tables.correlation_stride());
-    residual_ =
-        memory.take<float>(block.warps() * args.tables.features) + block.warp() * args.tables.features;
+    work_ = memory.take<float>(block.warps() * work_size(args)) + block.warp() * work_size(args);
     gaps_ = memory.take<float>(kRows);
   }
 
   SRDFAST_INLINE void code(std::int64_t dictionary, int count, const float* rows, int row_stride) {
-    const DeviceGrams& tables = args_.tables;
-    const int gradient_stride = args_.tables.correlation_stride();
     dictionary_ = dictionary;
-    tables.correlate<kRows>(block_, dictionary, rows, row_stride, gradients_);
-    const WarpTeam<Block> team(block_);
+    args_.tables.template correlate<kRows>(block_, dictionary, rows, row_stride, gradients_);
     for (int r = block_.warp(); r < count; r += block_.warps()) {
-      const LassoInput<float, TransposedChunks> in{tables.atoms,
-                                                   tables.features,
-                                                   tables.atoms,
-                                                   rows + r * row_stride,
-                                                   tables.dictionary_at(dictionary),
-                                                   {tables.transposed_at(dictionary)},
-                                                   tables.gram_at(dictionary)};
-      const float gap = lasso_solve(team, args_.settings, in, gradients_ + r * gradient_stride, residual_,
-                                    codes_ + r * gradient_stride)
-                            .gap;
+      const float gap = solve(r, rows + r * row_stride);
       if (block_.lane() == 0) gaps_[r] = gap;
     }
     block_.sync();
@@ -119,10 +109,43 @@ class LassoDeviceCoder {
   }
 
  private:
+  using Active = ActiveSetWarp<Block>;
+
+  // Floats that a warp works on: what the active set needs, or the residual of coordinate descent.
+  SRDFAST_INLINE static int work_size(const Arguments& args) {
+    return args.tables.features > Active::kFloats ? args.tables.features : Active::kFloats;
+  }
+
+  // Codes one signal; returns its duality gap.
+  SRDFAST_INLINE float solve(int row, const float* signal) {
+    const DeviceGrams& tables = args_.tables;
+    const WarpTeam<Block> team(block_);
+    float* const gradient = gradients_ + row * tables.correlation_stride();
+    float* const codes = codes_ + row * tables.correlation_stride();
+    const float* const gram = tables.gram_at(dictionary_);
+    const float energy =
+        team.template sum<float>(tables.features, [=](int f) { return signal[f] * signal[f]; });
+    Active active(block_, args_.settings, work_);
+    if (active.solve(tables.atoms, gram, gradient, energy, codes)) {
+      active.write(codes);
+      return active.gap();
+    }
+    block_.sync_warp();  // the active set's memory becomes the residual's
+    const LassoInput<float, TransposedChunks> in{tables.atoms,
+                                                 tables.features,
+                                                 tables.atoms,
+                                                 signal,
+                                                 tables.dictionary_at(dictionary_),
+                                                 {tables.transposed_at(dictionary_)},
+                                                 gram};
+    return lasso_solve(team, args_.settings, in, gradient, work_, codes).gap;
+  }
+
   const Block& block_;
   const Arguments& args_;
   std::int64_t dictionary_ = 0;
-  float *gradients_, *codes_, *residual_, *gaps_;
+  float *gradients_, *codes_, *gaps_;
+  float* work_;  // of this warp
 };
 
 template <class Queue>

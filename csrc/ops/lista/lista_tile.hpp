@@ -1,12 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // LISTA for a tile of signals, on packed tables.
-//
-// A step after the first can be written in two ways,
-//
-//     z <- shrink(z + (x - zD) E^T, thresholds)          two products of atoms x features
-//     z <- shrink(x E^T + z (I - D E^T), thresholds)     one product of atoms x atoms
-//
-// and the tables are made for the cheaper one, by the shape of the dictionaries alone.
 #pragma once
 
 #include "core/groups.hpp"
@@ -27,7 +20,7 @@ class ListaTables final : public Prepared {
               const Uses& uses)
       : atoms(static_cast<int>(analysis.extent(1))),
         features(static_cast<int>(analysis.extent(2))),
-        by_gram(steps > 1 && atoms < 2 * features),
+        by_gram(lista_by_gram(steps, atoms, features)),
         to_atoms(analysis.extent(0), features, atoms),
         to_features(analysis.extent(0), atoms, features),
         recurrence(by_gram ? analysis.extent(0) : 0, atoms, atoms) {

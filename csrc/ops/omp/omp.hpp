@@ -71,13 +71,14 @@ struct OmpWorkspace {
 };
 
 // Chooses atoms for one signal and solves for their values; returns how many were chosen.
-//   gram [atoms, width], width at least atoms; correlations [atoms] = D x on entry; energy = |x|^2
+//   gram [atoms, width], width at least atoms, and its diagonal, an element every norms_apart;
+//   correlations [atoms] = D x on entry; energy = |x|^2
 template <class Team, class T>
 SRDFAST_INLINE int omp_solve(const Team& team, const OmpSettings<T>& settings, int atoms, int width,
-                             const T* gram, T* correlations, T energy, const OmpWorkspace<T>& work,
-                             std::int32_t* indices, T* values) {
+                             const T* gram, const T* norms, int norms_apart, T* correlations, T energy,
+                             const OmpWorkspace<T>& work, std::int32_t* indices, T* values) {
   T* const remaining = work.remaining;
-  const auto norm = [=](int a) { return gram[static_cast<long>(a) * width + a]; };
+  const auto norm = [=](int a) { return norms[static_cast<long>(a) * norms_apart]; };
   team.for_each(atoms, [=](int a) { remaining[a] = norm(a); });
 
   T residual_energy = energy;

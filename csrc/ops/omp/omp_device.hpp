@@ -2,9 +2,6 @@
 // Orthogonal matching pursuit on a device: correlations of a tile on tensor cores, then a warp a signal.
 #pragma once
 
-#include <string>
-
-#include "core/errors.hpp"
 #include "device/code_batch.hpp"
 #include "device/tables.hpp"
 #include "ops/omp/omp.hpp"
@@ -27,7 +24,10 @@ struct OmpDeviceOutputs {
   std::int32_t* counts;   // [batch]
 };
 
-// For at most 32 kAtoms atoms.
+constexpr int kAnyAtoms = 0;
+
+// For at most 32 kAtoms atoms, whose scores a warp keeps in registers; or for any number of them, with the
+// loop that the CPU's reference shares.
 template <int kAtoms>
 struct OmpDevice {
   template <int kTileRows, class Block>
@@ -35,14 +35,16 @@ struct OmpDevice {
    public:
     static constexpr int kRows = kTileRows;
     static constexpr int kResident = kAtoms > 8 ? 1 : 2;
+    static constexpr bool kMaySpill = kAtoms == kAnyAtoms;
     using Arguments = OmpDeviceArguments;
     using Outputs = OmpDeviceOutputs;
 
+    SRDFAST_INLINE static int row_width(const Arguments& args) { return args.features(); }
     static std::int64_t shared_bytes(const Arguments& args, int) {
       return SharedMemory::bytes<float>(kRows * args.tables.correlation_stride()) +
              2 * SharedMemory::bytes<float>(kRows * args.settings.max_atoms) +
              SharedMemory::bytes<std::int32_t>(kRows) +
-             SharedMemory::bytes<float>(args.solvers * coordinates_size(args));
+             SharedMemory::bytes<float>(args.solvers * work_size(args));
     }
 
     SRDFAST_INLINE Coder(const Block& block, const Arguments& args, SharedMemory& memory)
@@ -52,7 +54,7 @@ struct OmpDevice {
       values_ = memory.take<float>(kRows * most);
       indices_ = memory.take<std::int32_t>(kRows * most);
       counts_ = memory.take<std::int32_t>(kRows);
-      coordinates_ = memory.take<float>(args.solvers * coordinates_size(args));
+      work_ = memory.take<float>(args.solvers * work_size(args));
     }
 
     SRDFAST_INLINE void code(std::int64_t dictionary, int count, const float* rows, int row_stride) {
@@ -95,8 +97,11 @@ struct OmpDevice {
     }
 
    private:
-    SRDFAST_INLINE static std::int64_t coordinates_size(const Arguments& args) {
-      return std::int64_t{args.settings.max_atoms} * args.tables.atoms;
+    // Floats that a warp works on: coordinates [max_atoms, atoms], and what registers do not hold: what
+    // remains of the atoms [atoms] and the projections [max_atoms].
+    SRDFAST_INLINE static std::int64_t work_size(const Arguments& args) {
+      const std::int64_t most = args.settings.max_atoms, atoms = args.tables.atoms;
+      return kAtoms == kAnyAtoms ? most * atoms + atoms + most : most * atoms;
     }
 
     SRDFAST_INLINE void solve(int row, const float* signal) {
@@ -104,44 +109,70 @@ struct OmpDevice {
       const int most = args_.settings.max_atoms;
       const float energy = WarpTeam<Block>(block_).template sum<float>(
           tables.features, [=](int f) { return signal[f] * signal[f]; });
-      OmpWarp<kAtoms, Block> warp(block_, args_.settings,
-                                  {tables.atoms, tables.gram_at(dictionary_), tables.norms_at(dictionary_)},
-                                  correlations_ + row * args_.tables.correlation_stride(), energy,
-                                  coordinates_ + block_.warp() * coordinates_size(args_));
-      const int chosen = warp.solve(indices_ + row * most, values_ + row * most);
+      float* const correlations = correlations_ + row * tables.correlation_stride();
+      const int chosen = choose(correlations, energy, indices_ + row * most, values_ + row * most);
       if (block_.lane() == 0) counts_[row] = chosen;
+    }
+
+    SRDFAST_INLINE int choose(float* correlations, float energy, std::int32_t* indices, float* values) {
+      const DeviceGrams& tables = args_.tables;
+      const float* const gram = tables.gram_at(dictionary_);
+      const float* const norms = tables.norms_at(dictionary_);
+      float* const work = work_ + block_.warp() * work_size(args_);
+      if constexpr (kAtoms == kAnyAtoms) {
+        float* const remaining = work + std::int64_t{args_.settings.max_atoms} * tables.atoms;
+        return omp_solve(WarpTeam<Block>(block_), args_.settings, tables.atoms, tables.atoms, gram, norms, 1,
+                         correlations, energy, OmpWorkspace<float>{work, remaining, remaining + tables.atoms},
+                         indices, values);
+      } else {
+        OmpWarp<kAtoms, Block> warp(block_, args_.settings, {tables.atoms, gram, norms}, correlations, energy,
+                                    work);
+        return warp.solve(indices, values);
+      }
     }
 
     const Block& block_;
     const Arguments& args_;
     std::int64_t dictionary_ = 0;
-    float *correlations_, *values_, *coordinates_;
+    float *correlations_, *values_, *work_;
     std::int32_t *indices_, *counts_;
   };
 };
 
-// Calls function(OmpDevice<..>{}) for as many atoms a lane as these dictionaries need.
-template <class Function>
-void with_omp_device(int atoms, const Function& function) {
-  if (atoms <= 8 * kWarp) {
-    function(OmpDevice<8>{});
-  } else if (atoms <= 16 * kWarp) {
-    function(OmpDevice<16>{});
-  } else if (atoms <= 32 * kWarp) {
-    function(OmpDevice<32>{});
-  } else {
-    throw DeviceError("omp on a GPU: expected at most 1024 atoms a dictionary, got " + std::to_string(atoms) +
-                      "; use the CPU");
-  }
-}
-
+// As many solvers as there is shared memory for; 0 where there is not enough for one.
 template <class Device, class Queue>
 OmpDeviceArguments omp_arguments(const Queue& queue, const OmpSettings<float>& settings,
                                  const DeviceGrams& tables) {
   using Tile = TileCoder<Device::template Coder, 16>;
-  OmpDeviceArguments args{tables, settings, Tile::kThreads / kWarp};
-  while (args.solvers > 1 && Tile::shared_bytes(args) > queue.shared_limit()) args.solvers /= 2;
-  return args;
+  for (int solvers = Tile::kThreads / kWarp; solvers > 0; solvers /= 2) {
+    const OmpDeviceArguments args{tables, settings, solvers};
+    if (Tile::shared_bytes(args) <= queue.shared_limit()) return args;
+  }
+  return {tables, settings, 0};
+}
+
+// Calls function(OmpDevice<..>{}, arguments): with scores in registers where these dictionaries have few
+// enough atoms and shared memory is enough for the rest, else with the loop for any number of them, in shared
+// memory or in the workspace.
+template <class Queue, class Function>
+void with_omp_device(const Queue& queue, const OmpSettings<float>& settings, const DeviceGrams& tables,
+                     const Function& function) {
+  const auto fits = [&](auto device) {
+    const OmpDeviceArguments args = omp_arguments<decltype(device)>(queue, settings, tables);
+    if (args.solvers > 0) function(device, args);
+    return args.solvers > 0;
+  };
+  if (tables.atoms <= 8 * kWarp) {
+    if (fits(OmpDevice<8>{})) return;
+  } else if (tables.atoms <= 16 * kWarp) {
+    if (fits(OmpDevice<16>{})) return;
+  } else if (tables.atoms <= 32 * kWarp) {
+    if (fits(OmpDevice<32>{})) return;
+  }
+  using Any = OmpDevice<kAnyAtoms>;
+  OmpDeviceArguments args = omp_arguments<Any>(queue, settings, tables);
+  if (args.solvers == 0) args.solvers = TileCoder<Any::Coder, 16>::kThreads / kWarp;  // there is room for all
+  function(Any{}, args);
 }
 
 template <class Queue>
@@ -149,10 +180,9 @@ void omp_device(Queue& queue, const OmpProblem<float>& problem) {
   const DeviceGrams tables = problem_grams(queue, problem);
   const TileTable tiles =
       tile_table(queue, problem.index.data, problem.signals.extent(0), problem.dictionary.extent(0));
-  with_omp_device(tables.atoms, [&](auto device) {
-    using Device = decltype(device);
-    code_batch<Device::template Coder>(
-        queue, problem.signals.data, tiles, omp_arguments<Device>(queue, problem.settings, tables),
+  with_omp_device(queue, problem.settings, tables, [&](auto device, const OmpDeviceArguments& args) {
+    code_batch<decltype(device)::template Coder>(
+        queue, problem.signals.data, tiles, args,
         OmpDeviceOutputs{problem.indices.data, problem.values.data, problem.counts.data});
   });
 }

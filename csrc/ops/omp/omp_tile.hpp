@@ -260,8 +260,9 @@ class OmpCoder {
     T* const coordinates = remaining + width_;
     const OmpWorkspace<T> workspace{coordinates, remaining, coordinates + std::int64_t{most_} * width_};
     tables_.correlate(dictionary_, 1, signals_ + std::int64_t{pursuit.row} * tables_.features, correlations);
-    counts_[pursuit.row] = omp_solve(SerialTeam{}, settings_, tables_.atoms, width_, gram_, correlations,
-                                     pursuit.energy, workspace, indices(pursuit.row), values(pursuit.row));
+    counts_[pursuit.row] =
+        omp_solve(SerialTeam{}, settings_, tables_.atoms, width_, gram_, gram_, width_ + 1, correlations,
+                  pursuit.energy, workspace, indices(pursuit.row), values(pursuit.row));
     pursuit.active = false;
     pursuit.triangle = nullptr;  // the values are there already
   }

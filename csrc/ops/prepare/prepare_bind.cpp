@@ -27,7 +27,7 @@ template <class T>
 void make_tables(const Call& call, PreparedArrays<T>& arrays) {
   const PrepareProblem<T> problem{arrays.dictionary, arrays.analysis, &arrays.tables};
   if (!call.on_cuda()) return call.run(problem);
-  const py::object tables = call.allocate(cuda_workspace(problem));
+  const py::object tables = call.allocate(cuda_workspace(problem, call.device()));
   call.run_in(tables, problem);
   arrays.tables = std::make_unique<CudaTables>(call.address(tables));
   arrays.memory.push_back(tables);

@@ -9,7 +9,6 @@ namespace {
 
 template <class T>
 void prepare_cpu(const PrepareProblem<T>& problem) {
-  constexpr int kAnySteps = 2;  // all that more than one step needs
   const auto all = [](std::int64_t) { return true; };
   if (problem.analysis.data != nullptr) {
     problem.tables->reset(new ListaTables<T>(problem.analysis, problem.dictionary, kAnySteps, all));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "device/tables.hpp"
+#include "ops/lista/lista.hpp"
 #include "ops/prepare/prepare.hpp"
 
 namespace srdfast {
@@ -11,7 +12,8 @@ inline namespace SRDFAST_LEVEL {
 template <class Queue>
 void prepare_device(Queue& queue, const PrepareProblem<float>& problem) {
   if (problem.analysis.data != nullptr) {
-    device_lista(queue, problem.analysis, {}, problem.dictionary);
+    device_lista(queue, problem.analysis, {}, problem.dictionary,
+                 lista_by_gram(kAnySteps, problem.dictionary));
   } else {
     device_grams(queue, problem.dictionary);
   }

@@ -23,6 +23,7 @@ struct RebuildBody {
   static constexpr int kThreads = Tile::kThreads;
   static constexpr bool kFewerWillDo = Tile::kFewerWillDo;
   static constexpr int kResident = Tile::kResident;
+  static constexpr bool kMaySpill = Tile::kMaySpill;
 
   struct Arguments {
     const float* images;        // [batch, channels, height, width]
@@ -63,27 +64,32 @@ void rebuild_images(Queue& queue, const Problem& problem, const CoderArguments& 
   const std::int64_t fitting = kPatchBytes / (image_patches * static_cast<std::int64_t>(sizeof(float)));
   const std::int64_t together = fitting < 1 ? 1 : fitting < batch ? fitting : batch;
   float* const patches = queue.template take<float>(together * image_patches);
-  for (std::int64_t first = 0; first < batch; first += together) {
-    const std::int64_t count = batch - first < together ? batch - first : together;
-    const float* const images = problem.images.data + first * size;
-    const std::int64_t* const index = problem.index.data == nullptr ? nullptr : problem.index.data + first;
-    with_rows<Coder>(queue, coder, [&](auto rows) {
-      using Body = RebuildBody<Coder, decltype(rows)::value>;
-      queue.template launch<Body>(count * Body::tiles(grid),
-                                  {images, index, problem.dictionary.extent(0), count, grid, coder, patches});
-    });
-    launch_items<AverageBody>(queue, count * size,
-                              {patches, problem.purified.data + first * size, grid, count});
-  }
+  with_rows<Coder>(queue, coder, [&](auto rows) {
+    using Body = RebuildBody<Coder, decltype(rows)::value>;
+    typename Body::Arguments args{problem.images.data,
+                                  problem.index.data,
+                                  problem.dictionary.extent(0),
+                                  together,
+                                  grid,
+                                  coder,
+                                  patches};
+    SpillingLaunches<Body, Queue> rebuild(queue, together * Body::tiles(grid), args);
+    for (std::int64_t first = 0; first < batch; first += together) {
+      args.batch = batch - first < together ? batch - first : together;
+      args.images = problem.images.data + first * size;
+      args.index = problem.index.data == nullptr ? nullptr : problem.index.data + first;
+      rebuild.launch(args.batch * Body::tiles(grid), args);
+      launch_items<AverageBody>(queue, args.batch * size,
+                                {patches, problem.purified.data + first * size, grid, args.batch});
+    }
+  });
 }
 
 template <class Queue>
 void purify_device(Queue& queue, const PurifyProblem<float, OmpCoding<float>>& problem) {
   const DeviceGrams tables = problem_grams(queue, problem);
-  with_omp_device(tables.atoms, [&](auto device) {
-    using Device = decltype(device);
-    rebuild_images<Device::template Coder>(queue, problem,
-                                           omp_arguments<Device>(queue, problem.coding.settings, tables));
+  with_omp_device(queue, problem.coding.settings, tables, [&](auto device, const OmpDeviceArguments& args) {
+    rebuild_images<decltype(device)::template Coder>(queue, problem, args);
   });
 }
 
@@ -96,9 +102,13 @@ void purify_device(Queue& queue, const PurifyProblem<float, LassoCoding<float>>&
 template <class Queue>
 void purify_device(Queue& queue, const PurifyProblem<float, ListaCoding<float>>& problem) {
   const DeviceLista tables = made_or_found(queue, problem.prepared, [&](auto& place) {
-    return device_lista(place, problem.coding.analysis, problem.coding.thresholds, problem.dictionary);
+    return device_lista(place, problem.coding.analysis, problem.coding.thresholds, problem.dictionary,
+                        lista_by_gram(problem.coding.steps, problem.dictionary));
   });
-  rebuild_images<ListaDeviceCoder>(queue, problem, ListaDeviceArguments{tables, problem.coding.steps});
+  with_lista_form(tables, [&](auto form) {
+    rebuild_images<ListaDevice<decltype(form)::value>::template Coder>(
+        queue, problem, ListaDeviceArguments{tables, problem.coding.steps});
+  });
 }
 
 }  // namespace SRDFAST_LEVEL
