@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-MAY_BE_ZERO = {"seed", "adaptive_images"}
+MAY_BE_ZERO = {"seed", "adaptive_images", "refine_sources"}
 
 
 def _option(default: Any, help: str) -> Any:
@@ -64,6 +64,11 @@ class Config:
     refine_pixel_weight: float = _option(
         10.0, "refine: weight of the mean absolute pixel difference beside the mean squared logit difference"
     )
+    refine_label_weight: float = _option(1.0, "refine: weight of the cross-entropy with the true label")
+    refine_sources: int = _option(
+        2, "refine: further classifiers, trained for this alone, that are attacked and listened to: 0, 1 or 2"
+    )
+    refine_source_epochs: int = _option(6, "refine: passes of their training")
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")
@@ -75,6 +80,7 @@ class Config:
                 raise ValueError(f"{option.name}: expected a finite number, 0 or more, got {value}")
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{option.name}: expected {least} or more, got {value}")
-        for name, most in (("validation", 0.5), ("epsilon", 1.0), ("shrinkage", 1.0)):
+        limits = {"validation": 0.5, "epsilon": 1.0, "shrinkage": 1.0, "refine_sources": 2}
+        for name, most in limits.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most:g}, got {getattr(self, name)}")

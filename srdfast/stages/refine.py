@@ -1,54 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 7: dictionaries trained for the task, in LISTA form.
 
-The protected classifier's training images are attacked; purified, they shall give the logits of the clean
-ones. First one SRD is trained for all images; every cluster's SRD starts from it and is then trained on the
-images that the ROBUST encoder puts in that cluster, attacked or not: the choice that inference will make.
+Training images are attacked (`pairs.py`), on the protected classifier and on others (`sources.py`); purified,
+they shall give each of these classifiers the logits of the clean ones. First one SRD is trained for all images;
+every cluster's SRD starts from it and is then trained on the images that the ROBUST encoder puts in that
+cluster, attacked or not: the choice that inference will make.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from ..attacks import ATTACKS, attack_batches
 from ..bank import SRDBank
 from ..codes import LISTA
 from ..coding import split
-from ..files import load_tensors, save_tensors
-from ..nearest import NearestCluster
 from ..networks import ResNet
 from ..planes import through_planes
 from ..purifier import Purifier
 from ..torch_ops import rebuild
-from ..training import Batch, Loss, Schedule, fit, generator
+from ..training import Batch, Loss, Schedule, fit
+from .pairs import (
+    IMAGES_TOGETHER,
+    PROTECTED,
+    ROBUST,
+    SINGLE,
+    TOGETHER,
+    Pairs,
+    attacked_images,
+    mean_logits,
+    several,
+    with_clusters,
+)
 from .run import Config, Context, Stage
+from .sources import forget_sources, trained_sources
 
-ATTACK_SHARES = {"pgd": 0.5, "mi_fgsm": 0.25, "fgsm": 0.25}  # of the training images
 CLEAN_SHARE = 0.4  # of a step's images, purified without an attack
 RIDGE = 0.05  # of the dual frame that the analysis atoms start from, relative to the mean eigenvalue
 FIRST_THRESHOLD = 0.01  # thresholds start here, a small share of a code
-IMAGES_TOGETHER = 512
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Images and their attacked versions, with the split and the cluster of each.
-
-    Attributes:
-        rows: int64 [n], positions in the training set, ascending.
-        attacked: uint8 [n, channels, height, width].
-        clean_clusters: int64 [n], the robust encoder's choice on the clean image.
-        attacked_clusters: int64 [n], its choice on the attacked one.
-    """
-
-    rows: np.ndarray
-    attacked: np.ndarray
-    clean_clusters: np.ndarray
-    attacked_clusters: np.ndarray
 
 
 class LearnedDictionaries(nn.Module):
@@ -92,9 +85,11 @@ def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     if not config.refine:
         return {"refine": False}
-    usual = config.refine_pixel_weight == Config.refine_pixel_weight
+    several_classifiers = {"sources": config.refine_sources, "source_epochs": config.refine_source_epochs}
     return {
-        **({} if usual else {"pixel_weight": config.refine_pixel_weight}),
+        **(several_classifiers if config.refine_sources else {}),
+        "pixel_weight": config.refine_pixel_weight,
+        "label_weight": config.refine_label_weight,
         "seed": config.seed,
         "steps": config.refine_steps,
         "images": config.refine_images,
@@ -113,15 +108,16 @@ def run(context: Context) -> None:
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("bank", "global")
     )
     if context.config.refine:
-        classifier = context.network("baseline").requires_grad_(False)
-        pairs = _attacked_pairs(context, classifier, encoder, bank)
+        classifiers = [context.network("baseline").requires_grad_(False), *trained_sources(context)]
+        pairs = _attacked_pairs(context, classifiers, encoder)
         start = _lista_start(everywhere, context)
-        everywhere = _train(context, "global", start, classifier, pairs, chosen=False)
-        bank = _train(context, "clusters", _copies(everywhere, bank), classifier, pairs, chosen=True)
+        everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
+        bank = _train(context, "clusters", _copies(everywhere, bank), classifiers, pairs, chosen=True)
     size = context.train.images.shape[-1]
     for name, result in (("purifier", bank), ("global", everywhere)):
         Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
-    for file in ("pairs", "global-bank", "clusters-bank", "global-checkpoint", "clusters-checkpoint"):
+    forget_sources(context)
+    for file in ("attacked", "global-bank", "clusters-bank", "global-checkpoint", "clusters-checkpoint"):
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
 
 
@@ -151,78 +147,22 @@ def _copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
     )
 
 
-def _attacked_pairs(context: Context, classifier: ResNet, encoder: ResNet, bank: SRDBank) -> Pairs:
-    """Attacks the training and validation images once; kept in a file until the stage is done."""
-    path = context.path("refine", "pairs.safetensors")
-    if not path.is_file():
-        learned, validation = context.split
-        order = torch.randperm(len(learned), generator=generator(context.config.seed, 1)).numpy()
-        rows = np.union1d(learned[order[: context.config.refine_images]], validation)
-        save_tensors(path, _attack_and_choose(context, classifier, encoder, bank, rows), {"kind": "pairs"})
-    return Pairs(**load_tensors(path)[0])
-
-
-def _attack_and_choose(
-    context: Context, classifier: ResNet, encoder: ResNet, bank: SRDBank, rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    config, device = context.config, context.device
-    images = torch.from_numpy(context.train.images[rows])
-    labels = torch.from_numpy(context.train.labels[rows])
-    attacked = attack_in_shares(
-        classifier, images, labels, config.epsilon, config.seed, device, config.bf16, context.progress
-    )
-    nearest = NearestCluster(bank.gaussians)
-    return {
-        "rows": rows,
-        "attacked": attacked.numpy(),
-        "clean_clusters": nearest(_latents(encoder, images, device))[0],
-        "attacked_clusters": nearest(_latents(encoder, attacked, device))[0],
-    }
-
-
-def attack_in_shares(
-    classifier: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    epsilon: float,
-    seed: int,
-    device: torch.device,
-    bf16: bool = True,
-    progress: bool | None = None,
-) -> Tensor:
-    """Images uint8 [n, channels, height, width], each under one attack, in the shares of ATTACK_SHARES."""
-    attacked = torch.empty_like(images)
-    for start, name in _attack_plan(len(images), seed):
-        inputs = images[start].to(device).float() / 255
-        options: dict[str, Any] = {"epsilon": epsilon, "progress": progress, "description": name}
-        if name == "pgd":
-            options["seed"] = seed
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            found = attack_batches(ATTACKS[name], classifier, inputs, labels[start].to(device), **options)
-        attacked[start] = (found * 255).round().to(torch.uint8).cpu()
-    return attacked
-
-
-def _attack_plan(count: int, seed: int) -> list[tuple[Tensor, str]]:
-    """Which of `count` images each attack gets: a random partition in the shares of ATTACK_SHARES."""
-    order = torch.randperm(count, generator=generator(seed, 2))
-    ends = np.round(np.cumsum(list(ATTACK_SHARES.values())) * count).astype(int)
-    return [
-        (order[first:last], name)
-        for name, first, last in zip(ATTACK_SHARES, [0, *ends[:-1]], ends, strict=True)
-        if last > first
-    ]
-
-
-@torch.no_grad()
-def _latents(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarray:
-    """Latents float32 [n, latent] of uint8 images."""
-    parts = (part.to(device).float() / 255 for part in images.split(IMAGES_TOGETHER))
-    return torch.cat([encoder.latents(part).float().cpu() for part in parts]).numpy()
+def _attacked_pairs(context: Context, classifiers: Sequence[nn.Module], encoder: ResNet) -> Pairs:
+    """The training and validation images, attacked once on these classifiers and on the robust network."""
+    protected, *others = classifiers
+    models = {PROTECTED: protected, **{str(number): other for number, other in enumerate(others)}}
+    diet = several(list(models)[1:]) if others else SINGLE
+    models |= {TOGETHER: mean_logits(classifiers), ROBUST: encoder}
+    return with_clusters(context, attacked_images(context, models, diet), encoder)
 
 
 def _train(
-    context: Context, name: str, bank: SRDBank, classifier: ResNet, pairs: Pairs, chosen: bool
+    context: Context,
+    name: str,
+    bank: SRDBank,
+    classifiers: Sequence[nn.Module],
+    pairs: Pairs,
+    chosen: bool,
 ) -> SRDBank:
     """Trains the dictionaries of `bank`, with `chosen` each on the images of its cluster."""
     result = context.path("refine", f"{name}-bank.safetensors")
@@ -247,9 +187,9 @@ def _train(
         context.train,
         np.intersect1d(pairs.rows, learned),
         schedule,
-        loss=task_loss(classifier, pairs, chosen, config.refine_pixel_weight),
+        loss=task_loss(classifiers, pairs, chosen, config.refine_pixel_weight, config.refine_label_weight),
         checkpoint=context.path("refine", f"{name}-checkpoint.safetensors"),
-        validate=_validation(context, classifier, pairs, np.intersect1d(pairs.rows, validation), chosen),
+        validate=_validation(context, classifiers[0], pairs, np.intersect1d(pairs.rows, validation), chosen),
         device=context.device,
         progress=context.progress,
         after_epoch=context.report_epoch(f"refine {name}", config.refine_epochs),
@@ -258,8 +198,18 @@ def _train(
     return module.trained()
 
 
-def task_loss(classifier: nn.Module, pairs: Pairs, chosen: bool, pixel_weight: float) -> Loss:
-    """Mean squared difference to the clean image's logits + pixel_weight x mean absolute pixel difference."""
+def task_loss(
+    classifiers: Sequence[nn.Module],
+    pairs: Pairs,
+    chosen: bool,
+    pixel_weight: float,
+    label_weight: float = 0.0,
+) -> Loss:
+    """How far purified images are from the clean ones, for one of `classifiers`, drawn for each step.
+
+    Mean squared difference of the logits + pixel_weight x mean absolute difference of the pixels + label_weight
+    x cross-entropy with the true label.
+    """
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         spared = torch.rand(len(batch.rows), generator=batch.generator) < CLEAN_SHARE
@@ -269,17 +219,21 @@ def task_loss(classifier: nn.Module, pairs: Pairs, chosen: bool, pixel_weight: f
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
         with torch.autocast(noisy.device.type, enabled=False):
             purified = module(noisy, torch.from_numpy(clusters).to(noisy.device) if chosen else None)
+        which = torch.randint(len(classifiers), (), generator=batch.generator) if len(classifiers) > 1 else 0
+        classifier = classifiers[int(which)]
         with torch.no_grad():
             wanted = classifier(clean).float()
         logits = classifier(purified).float()
-        apart = (purified - clean).abs().mean()
-        return (logits - wanted).square().mean() + pixel_weight * apart, logits
+        value = (logits - wanted).square().mean() + pixel_weight * (purified - clean).abs().mean()
+        if label_weight:
+            value = value + label_weight * functional.cross_entropy(logits, batch.labels)
+        return value, logits
 
     return loss
 
 
 def _validation(
-    context: Context, classifier: ResNet, pairs: Pairs, rows: np.ndarray, chosen: bool
+    context: Context, classifier: nn.Module, pairs: Pairs, rows: np.ndarray, chosen: bool
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Accuracy of the classifier on purified validation images, clean and attacked; both in [0, 1]."""
 
