@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 7: dictionaries trained for the task, in LISTA form.
 
-Training images are attacked (`pairs.py`), on the protected classifier and on others (`sources.py`); purified,
-they shall give each of these classifiers the logits of the clean ones. First one SRD is trained for all images;
-every cluster's SRD starts from it and is then trained on the images that the ROBUST encoder puts in that
-cluster, attacked or not: the choice that inference will make.
+Training images are attacked (`pairs.py`), on the protected classifier and on others (`sources.py`). Purified,
+they shall give each of these classifiers the logits of the clean ones. First one SRD is trained for all
+images; every cluster's SRD starts from it and is then trained on the images that the ROBUST encoder puts in
+that cluster, attacked or not: the choice that inference will make.
 """
 
 from collections.abc import Callable, Sequence
@@ -207,8 +207,8 @@ def task_loss(
 ) -> Loss:
     """How far purified images are from the clean ones, for one of `classifiers`, drawn for each step.
 
-    Mean squared difference of the logits + pixel_weight x mean absolute difference of the pixels + label_weight
-    x cross-entropy with the true label.
+    The mean squared difference of the logits, pixel_weight x the mean absolute difference of the pixels and
+    label_weight x the cross-entropy with the true label.
     """
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
