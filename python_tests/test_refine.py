@@ -38,6 +38,8 @@ TINY = Config(
     refine_images=60,
     refine_epochs=2,
     refine_batch=20,
+    refine_source_epochs=1,
+    refine_encoder_epochs=1,
 )
 
 
@@ -98,7 +100,8 @@ def test_a_refinement_killed_after_every_epoch_ends_with_the_same_bits(data, fin
             break
         except KilledError:
             kills += 1
-    assert kills == 4  # two epochs of one dictionary for all, two of those of the clusters
+    # One epoch of each source and of the encoder, two of one dictionary for all, two of those of the clusters.
+    assert kills == 7
     for name in ("purifier", "global"):
         expected, _ = load_tensors(finished.path("refine", f"{name}.safetensors"))
         found, _ = load_tensors(context.path("refine", f"{name}.safetensors"))
@@ -135,6 +138,7 @@ def test_the_gradient_of_chosen_dictionaries_is_the_same_on_many_threads():
 
 def test_planes_are_refined_in_dictionaries_of_one_channel(data, tmp_path):
     config = replace(TINY, planes=True, atoms=16, stride=4, refine_steps=1, refine_epochs=1)
+    config = replace(config, refine_sources=0)
     context = train(data, tmp_path / "run", config, STAGES, progress=False)
     purifier = srdfast.Purifier.load(context.path("refine", "purifier.safetensors"))
     assert purifier.bank.channels == 1 and purifier.bank.synthesis.shape[1:] == (16, 64)

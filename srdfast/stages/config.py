@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-MAY_BE_ZERO = {"seed", "adaptive_images", "refine_sources"}
+MAY_BE_ZERO = {"seed", "adaptive_images", "refine_sources", "refine_encoder_epochs"}
 
 
 def _option(default: Any, help: str) -> Any:
@@ -69,6 +69,9 @@ class Config:
         2, "refine: further classifiers, trained for this alone, that are attacked and listened to: 0, 1 or 2"
     )
     refine_source_epochs: int = _option(6, "refine: passes of their training")
+    refine_encoder_epochs: int = _option(
+        3, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
+    )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")

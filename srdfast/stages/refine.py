@@ -24,6 +24,7 @@ from ..planes import through_planes
 from ..purifier import Purifier
 from ..torch_ops import rebuild
 from ..training import Batch, Loss, Schedule, fit
+from .encoder import tuned_encoder
 from .pairs import (
     IMAGES_TOGETHER,
     PROTECTED,
@@ -88,6 +89,7 @@ def settings(config: Config) -> dict[str, Any]:
     several_classifiers = {"sources": config.refine_sources, "source_epochs": config.refine_source_epochs}
     return {
         **(several_classifiers if config.refine_sources else {}),
+        "encoder_epochs": config.refine_encoder_epochs,
         "pixel_weight": config.refine_pixel_weight,
         "label_weight": config.refine_label_weight,
         "seed": config.seed,
@@ -109,7 +111,9 @@ def run(context: Context) -> None:
     )
     if context.config.refine:
         classifiers = [context.network("baseline").requires_grad_(False), *trained_sources(context)]
-        pairs = _attacked_pairs(context, classifiers, encoder)
+        attacked = _attacked(context, classifiers, encoder)
+        encoder = tuned_encoder(context, attacked)
+        pairs = with_clusters(context, attacked, encoder)
         start = _lista_start(everywhere, context)
         everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
         bank = _train(context, "clusters", _copies(everywhere, bank), classifiers, pairs, chosen=True)
@@ -117,7 +121,15 @@ def run(context: Context) -> None:
     for name, result in (("purifier", bank), ("global", everywhere)):
         Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
     forget_sources(context)
-    for file in ("attacked", "global-bank", "clusters-bank", "global-checkpoint", "clusters-checkpoint"):
+    for file in (
+        "attacked",
+        "encoder",
+        "encoder-checkpoint",
+        "global-bank",
+        "clusters-bank",
+        "global-checkpoint",
+        "clusters-checkpoint",
+    ):
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
 
 
@@ -147,13 +159,13 @@ def _copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
     )
 
 
-def _attacked_pairs(context: Context, classifiers: Sequence[nn.Module], encoder: ResNet) -> Pairs:
+def _attacked(context: Context, classifiers: Sequence[nn.Module], encoder: ResNet) -> dict[str, np.ndarray]:
     """The training and validation images, attacked once on these classifiers and on the robust network."""
     protected, *others = classifiers
     models = {PROTECTED: protected, **{str(number): other for number, other in enumerate(others)}}
     diet = several(list(models)[1:]) if others else SINGLE
     models |= {TOGETHER: mean_logits(classifiers), ROBUST: encoder}
-    return with_clusters(context, attacked_images(context, models, diet), encoder)
+    return attacked_images(context, models, diet)
 
 
 def _train(
