@@ -100,7 +100,7 @@ def test_a_refinement_killed_after_every_epoch_ends_with_the_same_bits(data, fin
             break
         except KilledError:
             kills += 1
-    # One epoch of each source and of the encoder, two of one dictionary for all, two of those of the clusters.
+    # One epoch of each source and of the encoder, two of the dictionary for all, two of the clusters'.
     assert kills == 7
     for name in ("purifier", "global"):
         expected, _ = load_tensors(finished.path("refine", f"{name}.safetensors"))

@@ -4,7 +4,7 @@
 Which classifier is attacked, by what and how hard, is drawn for each image in the shares of a `Diet`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -147,7 +147,7 @@ def attack_in_shares(
     return attacked
 
 
-def mean_logits(models: list[Model]) -> Model:
+def mean_logits(models: Sequence[Model]) -> Model:
     """A model whose logits are the mean of theirs."""
     return lambda images: torch.stack([model(images).float() for model in models]).mean(0)
 

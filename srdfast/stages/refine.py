@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..attacks import Model
 from ..bank import SRDBank
 from ..codes import LISTA
 from ..coding import split
@@ -162,7 +163,10 @@ def _copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
 def _attacked(context: Context, classifiers: Sequence[nn.Module], encoder: ResNet) -> dict[str, np.ndarray]:
     """The training and validation images, attacked once on these classifiers and on the robust network."""
     protected, *others = classifiers
-    models = {PROTECTED: protected, **{str(number): other for number, other in enumerate(others)}}
+    models: dict[str, Model] = {
+        PROTECTED: protected,
+        **{str(number): other for number, other in enumerate(others)},
+    }
     diet = several(list(models)[1:]) if others else SINGLE
     models |= {TOGETHER: mean_logits(classifiers), ROBUST: encoder}
     return attacked_images(context, models, diet)

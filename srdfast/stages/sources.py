@@ -8,6 +8,7 @@ section 3.3, for training classifiers). None of them ships: they are trained, us
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -103,7 +104,7 @@ def _trained(context: Context, number: int) -> nn.Module:
     network = _untrained(context, name, config.seed + 1 + number)
     if path.is_file():
         weights, _ = load_tensors(path)
-        network.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+        network.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in weights.items()})
     else:
         rows, _ = context.split
         schedule = Schedule(
@@ -125,6 +126,8 @@ def _trained(context: Context, number: int) -> nn.Module:
         )
         weights = {key: tensor.cpu().numpy() for key, tensor in network.state_dict().items()}
         save_tensors(path, weights, {"kind": "source"})
+    # Trained or read, the weights lie alike, so that what is computed with them has the same bits.
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network.to(context.device).eval().requires_grad_(False)
 
 
