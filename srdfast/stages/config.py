@@ -66,7 +66,7 @@ class Config:
     )
     refine_label_weight: float = _option(1.0, "refine: weight of the cross-entropy with the true label")
     refine_sources: int = _option(
-        2, "refine: further classifiers, trained for this alone, that are attacked and listened to: 0, 1 or 2"
+        1, "refine: further classifiers, trained for this alone, that are attacked and listened to as well"
     )
     refine_source_epochs: int = _option(6, "refine: passes of their training")
     refine_encoder_epochs: int = _option(
@@ -83,7 +83,6 @@ class Config:
                 raise ValueError(f"{option.name}: expected a finite number, 0 or more, got {value}")
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{option.name}: expected {least} or more, got {value}")
-        limits = {"validation": 0.5, "epsilon": 1.0, "shrinkage": 1.0, "refine_sources": 2}
-        for name, most in limits.items():
+        for name, most in (("validation", 0.5), ("epsilon", 1.0), ("shrinkage", 1.0)):
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most:g}, got {getattr(self, name)}")

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..files import load_tensors, save_tensors
-from ..networks import ResNet
+from ..networks import ResNet, load_network, save_network
 from ..training import Batch, Loss, Schedule, augment, fit
 from .robust import likelihood_distance, training_attack
 from .run import Context
@@ -32,10 +31,9 @@ def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNe
     """
     config, path = context.config, context.path("refine", "encoder.safetensors")
     network = context.network("robust")
-    if path.is_file():
-        weights, _ = load_tensors(path)
-        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
-    elif config.refine_encoder_epochs:
+    if not config.refine_encoder_epochs:
+        return network
+    if not path.is_file():
         rows = np.intersect1d(attacked["rows"], context.split[0])
         schedule = Schedule(
             epochs=config.refine_encoder_epochs,
@@ -57,8 +55,9 @@ def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNe
             progress=context.progress,
             after_epoch=context.report_epoch("refine encoder", config.refine_encoder_epochs),
         )
-        save_tensors(path, {name: part.cpu().numpy() for name, part in network.state_dict().items()}, {})
-    return network.to(memory_format=torch.contiguous_format).to(context.device).eval()  # type: ignore[call-overload]
+        save_network(path, network.cpu())
+    # Read even where it was just trained: the weights lie otherwise then, and give other last bits.
+    return load_network(path).to(context.device).eval()
 
 
 def transfer_loss(context: Context, attacked: Mapping[str, np.ndarray]) -> Loss:
