@@ -2,9 +2,9 @@
 """Stage 7: dictionaries trained for the task, in LISTA form.
 
 Training images are attacked (`pairs.py`), on the protected classifier and on others (`sources.py`). Purified,
-they shall give each of these classifiers the logits of the clean ones. First one SRD is trained for all
-images; every cluster's SRD starts from it and is then trained on the images that the ROBUST encoder puts in
-that cluster, attacked or not: the choice that inference will make.
+they shall give each of these classifiers, and the robust network, the logits of the clean ones. First one SRD
+is trained for all images; every cluster's SRD starts from it and is then trained on the images that the encoder
+(`encoder.py`) puts in that cluster, attacked or not: the choice that inference will make.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from ..attacks import Model
 from ..bank import SRDBank
 from ..codes import LISTA
 from ..coding import split
-from ..networks import ResNet
+from ..networks import ResNet, for_inference
 from ..planes import through_planes
 from ..purifier import Purifier
 from ..torch_ops import rebuild
@@ -111,10 +111,14 @@ def run(context: Context) -> None:
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("bank", "global")
     )
     if context.config.refine:
-        classifiers = [context.network("baseline").requires_grad_(False), *trained_sources(context)]
-        attacked = _attacked(context, classifiers, encoder)
+        trained = [context.network("baseline"), *trained_sources(context)]
+        classifiers = [for_inference(network) for network in trained]
+        robust = for_inference(encoder)
+        attacked = _attacked(context, classifiers, robust)
         encoder = tuned_encoder(context, attacked)
         pairs = with_clusters(context, attacked, encoder)
+        if len(classifiers) > 1:
+            classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         start = _lista_start(everywhere, context)
         everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
         bank = _train(context, "clusters", _copies(everywhere, bank), classifiers, pairs, chosen=True)

@@ -8,8 +8,6 @@ section 3.3, for training classifiers). None of them ships: they are trained, us
 
 from pathlib import Path
 
-from torch import nn
-
 from ..networks import ResNet, load_network, save_network
 from ..training import Schedule, fit
 from .baseline import new_network
@@ -20,7 +18,7 @@ RATE = 0.2  # peak learning rate
 SEED = 11  # of the first, beyond the run's
 
 
-def trained_sources(context: Context) -> list[nn.Module]:
+def trained_sources(context: Context) -> list[ResNet]:
     """`refine_sources` classifiers, in eval mode on the device; trained where needed."""
     return [_trained(context, number) for number in range(context.config.refine_sources)]
 
