@@ -3,8 +3,8 @@
 
 Training images are attacked (`pairs.py`), on the protected classifier and on others (`sources.py`). Purified,
 they shall give each of these classifiers, and the robust network, the logits of the clean ones. First one SRD
-is trained for all images; every cluster's SRD starts from it and is then trained on the images that the encoder
-(`encoder.py`) puts in that cluster, attacked or not: the choice that inference will make.
+is trained for all images; every cluster's SRD starts from it and is then trained on the images that the
+encoder (`encoder.py`) puts in that cluster, attacked or not: the choice that inference will make.
 """
 
 from collections.abc import Callable, Sequence
