@@ -11,7 +11,7 @@ import srdfast
 
 torch = pytest.importorskip("torch")
 from srdfast.files import load_tensors  # noqa: E402
-from srdfast.stages.refine import dual_frame  # noqa: E402
+from srdfast.stages.learned import dual_frame  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,

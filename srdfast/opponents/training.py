@@ -34,8 +34,9 @@ from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..stages.baseline import accuracy
 from ..stages.config import Config
+from ..stages.learned import LearnedDictionaries
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
-from ..stages.refine import LearnedDictionaries, task_loss
+from ..stages.refine import task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
 from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from .recipes import Recipe

@@ -57,6 +57,9 @@ class Config:
     beta: float = _option(0.1, "robust: weight of the distance from the latent to its cluster's distribution")
     distance: str = _option("nll", "robust: nll (negative log-likelihood a latent feature) or moments")
     refine: bool = _option(True, "refine: train the dictionaries for the task")
+    refine_start: str = _option(
+        "", "refine: file of an earlier purifier whose dictionaries are trained on (default: none)"
+    )
     refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
     refine_images: int = _option(10_000, "refine: most training images used")
     refine_epochs: int = _option(4, "refine: passes over those images")

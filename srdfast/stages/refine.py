@@ -8,7 +8,8 @@ encoder (`encoder.py`) puts in that cluster, attacked or not: the choice that in
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,11 @@ from torch.nn import functional
 
 from ..attacks import Model
 from ..bank import SRDBank
-from ..codes import LISTA
-from ..coding import split
 from ..networks import ResNet, for_inference
-from ..planes import through_planes
 from ..purifier import Purifier
-from ..torch_ops import rebuild
 from ..training import Batch, Loss, Schedule, fit
 from .encoder import tuned_encoder
+from .learned import LearnedDictionaries, copies, earlier, lista_start, mean_of
 from .pairs import (
     IMAGES_TOGETHER,
     PROTECTED,
@@ -42,45 +40,6 @@ from .run import Config, Context, Stage
 from .sources import forget_sources, trained_sources
 
 CLEAN_SHARE = 0.4  # of a step's images, purified without an attack
-RIDGE = 0.05  # of the dual frame that the analysis atoms start from, relative to the mean eigenvalue
-FIRST_THRESHOLD = 0.01  # thresholds start here, a small share of a code
-
-
-class LearnedDictionaries(nn.Module):
-    """The trainable parts of a bank of LISTA dictionaries."""
-
-    def __init__(self, bank: SRDBank) -> None:
-        super().__init__()
-        if bank.analysis is None or bank.thresholds is None:
-            raise ValueError("bank: expected one with analysis atoms and thresholds")
-        self.bank = bank
-        self.synthesis = nn.Parameter(torch.from_numpy(bank.synthesis.copy()))
-        self.analysis = nn.Parameter(torch.from_numpy(bank.analysis.copy()))
-        self.thresholds = nn.Parameter(torch.from_numpy(bank.thresholds.copy()))
-
-    def forward(self, images: Tensor, index: Tensor | None) -> Tensor:
-        """Purified images [batch, channels, height, width] by dictionaries `index` [batch]."""
-        bank = self.bank
-        if images.shape[1] != bank.channels:
-
-            def plane_by_plane(planes: Tensor, n: int) -> Tensor:
-                return self(planes, None if index is None else index.repeat(n))
-
-            return through_planes(images, plane_by_plane)
-        low, high = split(images, bank.split_strength)
-        parts = (self.synthesis, bank.coder, self.analysis, self.thresholds.relu())
-        return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Copies of synthesis atoms, analysis atoms and thresholds."""
-        tensors = (self.synthesis, self.analysis, self.thresholds.relu())
-        synthesis, analysis, thresholds = (tensor.detach().cpu().numpy().copy() for tensor in tensors)
-        return synthesis, analysis, thresholds
-
-    def trained(self) -> SRDBank:
-        """The bank with what was learned."""
-        synthesis, analysis, thresholds = self.arrays()
-        return replace(self.bank, synthesis=synthesis, analysis=analysis, thresholds=thresholds)
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -93,6 +52,7 @@ def settings(config: Config) -> dict[str, Any]:
         "encoder_epochs": config.refine_encoder_epochs,
         "pixel_weight": config.refine_pixel_weight,
         "label_weight": config.refine_label_weight,
+        **({"start": _content(config.refine_start)} if config.refine_start else {}),
         "seed": config.seed,
         "steps": config.refine_steps,
         "images": config.refine_images,
@@ -102,6 +62,11 @@ def settings(config: Config) -> dict[str, Any]:
         "epsilon": config.epsilon,
         "bf16": config.bf16,
     }
+
+
+def _content(file: str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return sha256(Path(file).read_bytes()).hexdigest()
 
 
 def run(context: Context) -> None:
@@ -119,9 +84,7 @@ def run(context: Context) -> None:
         pairs = with_clusters(context, attacked, encoder)
         if len(classifiers) > 1:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
-        start = _lista_start(everywhere, context)
-        everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
-        bank = _train(context, "clusters", _copies(everywhere, bank), classifiers, pairs, chosen=True)
+        everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
     size = context.train.images.shape[-1]
     for name, result in (("purifier", bank), ("global", everywhere)):
         Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
@@ -138,30 +101,16 @@ def run(context: Context) -> None:
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
 
 
-def dual_frame(dictionary: np.ndarray) -> np.ndarray:
-    """Analysis atoms E with x E^T D close to x: E = D (D^T D + ridge)^-1, [..., atoms, features]."""
-    frame = np.swapaxes(dictionary, -1, -2) @ dictionary.astype(np.float64)  # [..., features, features]
-    mean = np.trace(frame, axis1=-2, axis2=-1)[..., None, None] / frame.shape[-1]
-    inverse = np.linalg.inv(frame + RIDGE * mean * np.eye(frame.shape[-1]))
-    return (dictionary @ inverse).astype(np.float32)
-
-
-def _lista_start(bank: SRDBank, context: Context) -> SRDBank:
-    return replace(
-        bank,
-        coder=LISTA(context.config.refine_steps),
-        analysis=dual_frame(bank.synthesis),
-        thresholds=np.full(bank.synthesis.shape[:2], FIRST_THRESHOLD, np.float32),
-    )
-
-
-def _copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
-    """The one dictionary of `everywhere` in every cluster of `bank`."""
-    parts = LearnedDictionaries(everywhere).arrays()
-    synthesis, analysis, thresholds = (np.repeat(part, bank.clusters, axis=0) for part in parts)
-    return replace(
-        bank, coder=everywhere.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
-    )
+def _trained(
+    context: Context, everywhere: SRDBank, bank: SRDBank, classifiers: Sequence[nn.Module], pairs: Pairs
+) -> tuple[SRDBank, SRDBank]:
+    """The one dictionary and those of the clusters, trained from `refine_start` or from what was learned."""
+    file, steps = context.config.refine_start, context.config.refine_steps
+    own = earlier(file, bank, steps) if file else None
+    start = lista_start(everywhere, steps) if own is None else mean_of(own, everywhere)
+    everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
+    start = copies(everywhere, bank) if own is None else own
+    return everywhere, _train(context, "clusters", start, classifiers, pairs, chosen=True)
 
 
 def _attacked(context: Context, classifiers: Sequence[nn.Module], encoder: ResNet) -> dict[str, np.ndarray]:
