@@ -10,8 +10,11 @@ from cases import write_data
 import srdfast
 
 torch = pytest.importorskip("torch")
+from srdfast.errors import UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
-from srdfast.stages.learned import dual_frame  # noqa: E402
+from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
+from srdfast.stages.pairs import Pairs  # noqa: E402
+from srdfast.stages.refine import task_loss  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,
@@ -20,6 +23,7 @@ from srdfast.stages.run import (  # noqa: E402
     train,
 )
 from srdfast.torch_ops import rebuild  # noqa: E402
+from srdfast.training import Batch  # noqa: E402
 
 STAGES = "baseline,latents,clusters,distributions,dictionaries,robust,refine"
 TINY = Config(
@@ -108,6 +112,55 @@ def test_a_refinement_killed_after_every_epoch_ends_with_the_same_bits(data, fin
         assert expected.keys() == found.keys()
         for key, array in expected.items():
             np.testing.assert_array_equal(found[key], array, err_msg=key)
+
+
+def test_the_tuned_encoder_chooses_and_is_not_the_robust_network(finished):
+    purifier = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    robust = finished.network("robust")
+    assert purifier.encoder.spec == robust.spec
+    pairs = zip(purifier.encoder.parameters(), robust.parameters(), strict=True)
+    assert any(not torch.equal(tuned, before) for tuned, before in pairs)
+
+
+def test_training_starts_from_the_dictionaries_of_an_earlier_purifier(finished):
+    path = finished.path("refine", "purifier.safetensors")
+    given = srdfast.Purifier.load(path).bank
+    bank, everywhere = (
+        srdfast.SRDBank.load(finished.path("dictionaries", f"{name}.safetensors"))
+        for name in ("bank", "global")
+    )
+    start = earlier(str(path), bank, steps=4)
+    assert start.coder == srdfast.LISTA(steps=4)
+    np.testing.assert_array_equal(start.gaussians.means, bank.gaussians.means)
+    mean = mean_of(start, everywhere)
+    for name in ("synthesis", "analysis", "thresholds"):
+        np.testing.assert_array_equal(getattr(start, name), getattr(given, name))
+        expected = getattr(given, name).astype(np.float64).mean(0, keepdims=True)
+        np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(UserError, match="refine_start: expected dictionaries x atoms x features"):
+        earlier(str(path), replace(bank, synthesis=bank.synthesis[:, :-1]), steps=4)
+
+
+def test_the_loss_is_of_logits_pixels_and_labels(rng):
+    images = torch.from_numpy(rng.random((6, 3, 8, 8)).astype(np.float32))
+    labels = torch.from_numpy(rng.integers(0, 4, 6))
+    weights = torch.from_numpy(rng.normal(size=(192, 4)).astype(np.float32))
+    nowhere = np.zeros(6, np.int64)
+    pairs = Pairs(np.arange(6), (images.numpy() * 255).round().astype(np.uint8), nowhere, nowhere)
+
+    class Darker(torch.nn.Module):
+        def forward(self, images, index):
+            return 0.5 * images
+
+    def classifier(images):
+        return images.flatten(1) @ weights
+
+    batch = Batch(images, labels, torch.arange(6), torch.Generator().manual_seed(0))
+    value, logits = task_loss([classifier, classifier], pairs, False, 3.0, 2.0)(Darker(), batch)
+    share = torch.nn.functional.cross_entropy(logits, labels)
+    mean = images.mean()  # the attacked images are the clean ones, rounded to 8 bits
+    expected = logits.square().mean() + 3 * 0.5 * mean + 2 * share
+    torch.testing.assert_close(value, expected, rtol=0.02, atol=0.02)
 
 
 def test_the_dual_frame_reconstructs(rng):

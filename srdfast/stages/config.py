@@ -64,6 +64,7 @@ class Config:
     refine_images: int = _option(10_000, "refine: most training images used")
     refine_epochs: int = _option(4, "refine: passes over those images")
     refine_batch: int = _option(64, "refine: images a training step")
+    refine_clean_share: float = _option(0.5, "refine: share of a step's images that are purified unattacked")
     refine_pixel_weight: float = _option(
         10.0, "refine: weight of the mean absolute pixel difference beside the mean squared logit difference"
     )
@@ -73,7 +74,7 @@ class Config:
     )
     refine_source_epochs: int = _option(6, "refine: passes of their training")
     refine_encoder_epochs: int = _option(
-        3, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
+        1, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
     )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")
@@ -86,6 +87,11 @@ class Config:
                 raise ValueError(f"{option.name}: expected a finite number, 0 or more, got {value}")
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{option.name}: expected {least} or more, got {value}")
-        for name, most in (("validation", 0.5), ("epsilon", 1.0), ("shrinkage", 1.0)):
+        for name, most in (
+            ("validation", 0.5),
+            ("epsilon", 1.0),
+            ("shrinkage", 1.0),
+            ("refine_clean_share", 1.0),
+        ):
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most:g}, got {getattr(self, name)}")

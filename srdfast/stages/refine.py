@@ -39,16 +39,16 @@ from .pairs import (
 from .run import Config, Context, Stage
 from .sources import forget_sources, trained_sources
 
-CLEAN_SHARE = 0.4  # of a step's images, purified without an attack
-
 
 def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     if not config.refine:
         return {"refine": False}
+    usual = config.refine_clean_share == Config.refine_clean_share
     several_classifiers = {"sources": config.refine_sources, "source_epochs": config.refine_source_epochs}
     return {
         **(several_classifiers if config.refine_sources else {}),
+        **({} if usual else {"clean_share": config.refine_clean_share}),
         "encoder_epochs": config.refine_encoder_epochs,
         "pixel_weight": config.refine_pixel_weight,
         "label_weight": config.refine_label_weight,
@@ -156,7 +156,14 @@ def _train(
         context.train,
         np.intersect1d(pairs.rows, learned),
         schedule,
-        loss=task_loss(classifiers, pairs, chosen, config.refine_pixel_weight, config.refine_label_weight),
+        loss=task_loss(
+            classifiers,
+            pairs,
+            chosen,
+            config.refine_pixel_weight,
+            config.refine_label_weight,
+            config.refine_clean_share,
+        ),
         checkpoint=context.path("refine", f"{name}-checkpoint.safetensors"),
         validate=_validation(context, classifiers[0], pairs, np.intersect1d(pairs.rows, validation), chosen),
         device=context.device,
@@ -173,6 +180,7 @@ def task_loss(
     chosen: bool,
     pixel_weight: float,
     label_weight: float = 0.0,
+    clean_share: float = Config.refine_clean_share,
 ) -> Loss:
     """How far purified images are from the clean ones, for one of `classifiers`, drawn for each step.
 
@@ -181,7 +189,7 @@ def task_loss(
     """
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        spared = torch.rand(len(batch.rows), generator=batch.generator) < CLEAN_SHARE
+        spared = torch.rand(len(batch.rows), generator=batch.generator) < clean_share
         mirrored = torch.rand(len(batch.rows), generator=batch.generator) < 0.5
         inputs, clusters = _inputs(pairs, batch.rows.cpu().numpy(), spared.numpy())
         noisy = torch.where(_per_image(spared, batch.images), batch.images, inputs.to(batch.images))
