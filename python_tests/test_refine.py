@@ -42,6 +42,8 @@ TINY = Config(
     refine_images=60,
     refine_epochs=2,
     refine_batch=20,
+    refine_label_weight=1.0,
+    refine_sources=1,
     refine_source_epochs=1,
     refine_encoder_epochs=1,
 )

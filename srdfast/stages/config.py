@@ -64,17 +64,17 @@ class Config:
     refine_images: int = _option(10_000, "refine: most training images used")
     refine_epochs: int = _option(4, "refine: passes over those images")
     refine_batch: int = _option(64, "refine: images a training step")
-    refine_clean_share: float = _option(0.5, "refine: share of a step's images that are purified unattacked")
+    refine_clean_share: float = _option(0.4, "refine: share of a step's images that are purified unattacked")
     refine_pixel_weight: float = _option(
         10.0, "refine: weight of the mean absolute pixel difference beside the mean squared logit difference"
     )
-    refine_label_weight: float = _option(1.0, "refine: weight of the cross-entropy with the true label")
+    refine_label_weight: float = _option(0.0, "refine: weight of the cross-entropy with the true label")
     refine_sources: int = _option(
-        1, "refine: further classifiers, trained for this alone, that are attacked and listened to as well"
+        0, "refine: further classifiers, trained for this alone, that are attacked and listened to as well"
     )
     refine_source_epochs: int = _option(6, "refine: passes of their training")
     refine_encoder_epochs: int = _option(
-        1, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
+        0, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
     )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")

@@ -44,14 +44,17 @@ def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     if not config.refine:
         return {"refine": False}
-    usual = config.refine_clean_share == Config.refine_clean_share
-    several_classifiers = {"sources": config.refine_sources, "source_epochs": config.refine_source_epochs}
-    return {
-        **(several_classifiers if config.refine_sources else {}),
-        **({} if usual else {"clean_share": config.refine_clean_share}),
-        "encoder_epochs": config.refine_encoder_epochs,
+    chosen = {
         "pixel_weight": config.refine_pixel_weight,
         "label_weight": config.refine_label_weight,
+        "clean_share": config.refine_clean_share,
+        "sources": config.refine_sources,
+        "encoder_epochs": config.refine_encoder_epochs,
+    }
+    unusual = {name: value for name, value in chosen.items() if value != getattr(Config, f"refine_{name}")}
+    return {
+        **unusual,
+        **({"source_epochs": config.refine_source_epochs} if config.refine_sources else {}),
         **({"start": _content(config.refine_start)} if config.refine_start else {}),
         "seed": config.seed,
         "steps": config.refine_steps,
