@@ -14,7 +14,7 @@ from srdfast.errors import UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
-from srdfast.stages.refine import task_loss  # noqa: E402
+from srdfast.stages.refine import settings, task_loss  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,
@@ -141,6 +141,14 @@ def test_training_starts_from_the_dictionaries_of_an_earlier_purifier(finished):
         np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(UserError, match="refine_start: expected dictionaries x atoms x features"):
         earlier(str(path), replace(bank, synthesis=bank.synthesis[:, :-1]), steps=4)
+
+
+def test_an_option_left_alone_leaves_the_settings_of_a_run_alone():
+    plain = settings(Config())
+    assert not {"sources", "source_epochs", "encoder_epochs", "label_weight", "start"} & plain.keys()
+    for option in ("refine_sources", "refine_encoder_epochs", "refine_label_weight"):
+        chosen = settings(replace(Config(), **{option: 1}))
+        assert chosen[option.removeprefix("refine_")] == 1 and plain.items() < chosen.items()
 
 
 def test_the_loss_is_of_logits_pixels_and_labels(rng):
