@@ -24,7 +24,7 @@ from srdfast.opponents.networks import (
 )
 from srdfast.opponents.recipes import Recipe
 from srdfast.opponents.training import Opponents, one_of
-from srdfast.stages.refine import dual_frame
+from srdfast.stages.learned import dual_frame
 from srdfast.study import PARTS, Subject, study
 
 RECIPE = Recipe(

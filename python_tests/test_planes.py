@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from srdfast.networks import ResNet  # noqa: E402
 from srdfast.planes import through_planes  # noqa: E402
 from srdfast.purifier import Purifier  # noqa: E402
-from srdfast.stages.refine import LearnedDictionaries  # noqa: E402
+from srdfast.stages.learned import LearnedDictionaries  # noqa: E402
 from srdfast.video.frames import FramePurifier  # noqa: E402
 
 MATRICES = ("bt601", "bt709", "bt2020")

@@ -14,7 +14,9 @@ import srdfast
 torch = pytest.importorskip("torch")
 from srdfast.errors import UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
-from srdfast.stages.refine import dual_frame  # noqa: E402
+from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
+from srdfast.stages.pairs import Pairs  # noqa: E402
+from srdfast.stages.refine import settings, task_loss  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,
@@ -23,6 +25,7 @@ from srdfast.stages.run import (  # noqa: E402
     train,
 )
 from srdfast.torch_ops import rebuild  # noqa: E402
+from srdfast.training import Batch  # noqa: E402
 
 STAGES = "baseline,latents,clusters,distributions,dictionaries,robust,refine"
 TINY = Config(
@@ -41,6 +44,10 @@ TINY = Config(
     refine_images=60,
     refine_epochs=2,
     refine_batch=20,
+    refine_label_weight=1.0,
+    refine_sources=1,
+    refine_source_epochs=1,
+    refine_encoder_epochs=1,
 )
 
 
@@ -101,13 +108,71 @@ def test_a_refinement_killed_after_every_epoch_ends_with_the_same_bits(data, fin
             break
         except KilledError:
             kills += 1
-    assert kills == 4  # two epochs of one dictionary for all, two of those of the clusters
+    # One epoch of the source, one of the encoder, two of the dictionary for all, two of the clusters'.
+    assert kills == 6
     for name in ("purifier", "global"):
         expected, _ = load_tensors(finished.path("refine", f"{name}.safetensors"))
         found, _ = load_tensors(context.path("refine", f"{name}.safetensors"))
         assert expected.keys() == found.keys()
         for key, array in expected.items():
             np.testing.assert_array_equal(found[key], array, err_msg=key)
+
+
+def test_the_tuned_encoder_chooses_and_is_not_the_robust_network(finished):
+    purifier = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    robust = finished.network("robust")
+    assert purifier.encoder.spec == robust.spec
+    pairs = zip(purifier.encoder.parameters(), robust.parameters(), strict=True)
+    assert any(not torch.equal(tuned, before) for tuned, before in pairs)
+
+
+def test_training_starts_from_the_dictionaries_of_an_earlier_purifier(finished):
+    path = finished.path("refine", "purifier.safetensors")
+    given = srdfast.Purifier.load(path).bank
+    bank, everywhere = (
+        srdfast.SRDBank.load(finished.path("dictionaries", f"{name}.safetensors"))
+        for name in ("bank", "global")
+    )
+    start = earlier(str(path), bank, steps=4)
+    assert start.coder == srdfast.LISTA(steps=4)
+    np.testing.assert_array_equal(start.gaussians.means, bank.gaussians.means)
+    mean = mean_of(start, everywhere)
+    for name in ("synthesis", "analysis", "thresholds"):
+        np.testing.assert_array_equal(getattr(start, name), getattr(given, name))
+        expected = getattr(given, name).astype(np.float64).mean(0, keepdims=True)
+        np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(UserError, match="refine_start: expected dictionaries x atoms x features"):
+        earlier(str(path), replace(bank, synthesis=bank.synthesis[:, :-1]), steps=4)
+
+
+def test_an_option_left_alone_leaves_the_settings_of_a_run_alone():
+    plain = settings(Config())
+    assert not {"sources", "source_epochs", "encoder_epochs", "label_weight", "start"} & plain.keys()
+    for option in ("refine_sources", "refine_encoder_epochs", "refine_label_weight"):
+        chosen = settings(replace(Config(), **{option: 1}))
+        assert chosen[option.removeprefix("refine_")] == 1 and plain.items() < chosen.items()
+
+
+def test_the_loss_is_of_logits_pixels_and_labels(rng):
+    images = torch.from_numpy(rng.random((6, 3, 8, 8)).astype(np.float32))
+    labels = torch.from_numpy(rng.integers(0, 4, 6))
+    weights = torch.from_numpy(rng.normal(size=(192, 4)).astype(np.float32))
+    nowhere = np.zeros(6, np.int64)
+    pairs = Pairs(np.arange(6), (images.numpy() * 255).round().astype(np.uint8), nowhere, nowhere)
+
+    class Darker(torch.nn.Module):
+        def forward(self, images, index):
+            return 0.5 * images
+
+    def classifier(images):
+        return images.flatten(1) @ weights
+
+    batch = Batch(images, labels, torch.arange(6), torch.Generator().manual_seed(0))
+    value, logits = task_loss([classifier, classifier], pairs, False, 3.0, 2.0)(Darker(), batch)
+    share = torch.nn.functional.cross_entropy(logits, labels)
+    mean = images.mean()  # the attacked images are the clean ones, rounded to 8 bits
+    expected = logits.square().mean() + 3 * 0.5 * mean + 2 * share
+    torch.testing.assert_close(value, expected, rtol=0.02, atol=0.02)
 
 
 def test_the_dual_frame_reconstructs(rng):
@@ -138,6 +203,7 @@ def test_the_gradient_of_chosen_dictionaries_is_the_same_on_many_threads():
 
 def test_planes_are_refined_in_dictionaries_of_one_channel(data, tmp_path):
     config = replace(TINY, planes=True, atoms=16, stride=4, refine_steps=1, refine_epochs=1)
+    config = replace(config, refine_sources=0)
     context = train(data, tmp_path / "run", config, STAGES, progress=False)
     purifier = srdfast.Purifier.load(context.path("refine", "purifier.safetensors"))
     assert purifier.bank.channels == 1 and purifier.bank.synthesis.shape[1:] == (16, 64)

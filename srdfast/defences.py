@@ -118,7 +118,7 @@ def random_dictionary_row(name: str, purifier: Purifier, seed: int = 0) -> Row:
     """A row for a purifier with one dictionary of random atoms of norm 1, coded as a refinement starts."""
     from .codes import LISTA
     from .purifier import Purifier
-    from .stages.refine import FIRST_THRESHOLD, dual_frame
+    from .stages.learned import FIRST_THRESHOLD, dual_frame
 
     bank = purifier.bank
     shape = bank.synthesis.shape

@@ -36,16 +36,22 @@ def accuracy(
     return float(right.sum() / max(1, len(rows)))
 
 
-def new_network(context: Context) -> ResNet:
-    """An untrained network for the dataset: seeded weights, the data's moments, a stem for their size."""
+def new_network(context: Context, depth: int | None = None, seed: int | None = None) -> ResNet:
+    """An untrained network for the dataset: seeded weights, the data's moments, a stem for their size.
+
+    Args:
+        context: of the run.
+        depth: layers; by default the run's.
+        seed: of the weights; by default the run's.
+    """
     images = context.train.images
     moments = [
         (images[:, channel].mean() / 255, images[:, channel].std() / 255)
         for channel in range(images.shape[1])
     ]
-    torch.manual_seed(context.config.seed)
+    torch.manual_seed(context.config.seed if seed is None else seed)
     return ResNet(
-        depth=context.config.depth,
+        depth=context.config.depth if depth is None else depth,
         width=context.config.width,
         classes=len(context.train.classes),
         stem="small" if max(images.shape[2:]) <= 64 else "large",

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-MAY_BE_ZERO = {"seed", "adaptive_images"}
+MAY_BE_ZERO = {"seed", "adaptive_images", "refine_sources", "refine_encoder_epochs"}
 
 
 def _option(default: Any, help: str) -> Any:
@@ -58,12 +58,24 @@ class Config:
     beta: float = _option(0.1, "robust: weight of the distance from the latent to its cluster's distribution")
     distance: str = _option("nll", "robust: nll (negative log-likelihood a latent feature) or moments")
     refine: bool = _option(True, "refine: train the dictionaries for the task")
+    refine_start: str = _option(
+        "", "refine: file of an earlier purifier whose dictionaries are trained on (default: none)"
+    )
     refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
     refine_images: int = _option(10_000, "refine: most training images used")
     refine_epochs: int = _option(4, "refine: passes over those images")
     refine_batch: int = _option(64, "refine: images a training step")
+    refine_clean_share: float = _option(0.4, "refine: share of a step's images that are purified unattacked")
     refine_pixel_weight: float = _option(
         10.0, "refine: weight of the mean absolute pixel difference beside the mean squared logit difference"
+    )
+    refine_label_weight: float = _option(0.0, "refine: weight of the cross-entropy with the true label")
+    refine_sources: int = _option(
+        0, "refine: further classifiers, trained for this alone, that are attacked and listened to as well"
+    )
+    refine_source_epochs: int = _option(6, "refine: passes of their training")
+    refine_encoder_epochs: int = _option(
+        0, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
     )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")
@@ -76,6 +88,11 @@ class Config:
                 raise ValueError(f"{option.name}: expected a finite number, 0 or more, got {value}")
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{option.name}: expected {least} or more, got {value}")
-        for name, most in (("validation", 0.5), ("epsilon", 1.0), ("shrinkage", 1.0)):
+        for name, most in (
+            ("validation", 0.5),
+            ("epsilon", 1.0),
+            ("shrinkage", 1.0),
+            ("refine_clean_share", 1.0),
+        ):
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most:g}, got {getattr(self, name)}")

@@ -1,101 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 7: dictionaries trained for the task, in LISTA form.
 
-The protected classifier's training images are attacked; purified, they shall give the logits of the clean
-ones. First one SRD is trained for all images; every cluster's SRD starts from it and is then trained on the
-images that the ROBUST encoder puts in that cluster, attacked or not: the choice that inference will make.
+Training images are attacked (`pairs.py`), on the protected classifier and on others (`sources.py`). Purified,
+they shall give each of these classifiers, and the robust network, the logits of the clean ones. First one SRD
+is trained for all images; every cluster's SRD starts from it and is then trained on the images that the
+encoder (`encoder.py`) puts in that cluster, attacked or not: the choice that inference will make.
 Crops of pictures without labels, where there are any, belong to the class that the classifier sees in them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from ..attacks import ATTACKS, attack_batches
+from ..attacks import Model
 from ..bank import SRDBank
-from ..codes import LISTA
-from ..coding import split
-from ..files import load_tensors, save_tensors
-from ..nearest import NearestCluster
-from ..networks import ResNet
-from ..planes import through_planes
+from ..folded import FoldedNetwork
 from ..purifier import Purifier
-from ..torch_ops import rebuild
-from ..training import Batch, Loss, Schedule, fit, generator
+from ..training import Batch, Loss, Schedule, fit
+from .encoder import tuned_encoder
+from .learned import LearnedDictionaries, copies, earlier, lista_start, mean_of
+from .pairs import (
+    IMAGES_TOGETHER,
+    PROTECTED,
+    ROBUST,
+    SINGLE,
+    TOGETHER,
+    Pairs,
+    attacked_images,
+    mean_logits,
+    several,
+    with_clusters,
+)
 from .run import Config, Context, Stage
-
-ATTACK_SHARES = {"pgd": 0.5, "mi_fgsm": 0.25, "fgsm": 0.25}  # of the training images
-CLEAN_SHARE = 0.4  # of a step's images, purified without an attack
-RIDGE = 0.05  # of the dual frame that the analysis atoms start from, relative to the mean eigenvalue
-FIRST_THRESHOLD = 0.01  # thresholds start here, a small share of a code
-IMAGES_TOGETHER = 512
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Images and their attacked versions, with the split and the cluster of each.
-
-    Attributes:
-        rows: int64 [n], positions in `Context.material`, ascending.
-        attacked: uint8 [n, channels, height, width].
-        clean_clusters: int64 [n], the robust encoder's choice on the clean image.
-        attacked_clusters: int64 [n], its choice on the attacked one.
-    """
-
-    rows: np.ndarray
-    attacked: np.ndarray
-    clean_clusters: np.ndarray
-    attacked_clusters: np.ndarray
-
-
-class LearnedDictionaries(nn.Module):
-    """The trainable parts of a bank of LISTA dictionaries."""
-
-    def __init__(self, bank: SRDBank) -> None:
-        super().__init__()
-        if bank.analysis is None or bank.thresholds is None:
-            raise ValueError("bank: expected one with analysis atoms and thresholds")
-        self.bank = bank
-        self.synthesis = nn.Parameter(torch.from_numpy(bank.synthesis.copy()))
-        self.analysis = nn.Parameter(torch.from_numpy(bank.analysis.copy()))
-        self.thresholds = nn.Parameter(torch.from_numpy(bank.thresholds.copy()))
-
-    def forward(self, images: Tensor, index: Tensor | None) -> Tensor:
-        """Purified images [batch, channels, height, width] by dictionaries `index` [batch]."""
-        bank = self.bank
-        if images.shape[1] != bank.channels:
-
-            def plane_by_plane(planes: Tensor, n: int) -> Tensor:
-                return self(planes, None if index is None else index.repeat(n))
-
-            return through_planes(images, plane_by_plane)
-        low, high = split(images, bank.split_strength)
-        parts = (self.synthesis, bank.coder, self.analysis, self.thresholds.relu())
-        return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Copies of synthesis atoms, analysis atoms and thresholds."""
-        tensors = (self.synthesis, self.analysis, self.thresholds.relu())
-        synthesis, analysis, thresholds = (tensor.detach().cpu().numpy().copy() for tensor in tensors)
-        return synthesis, analysis, thresholds
-
-    def trained(self) -> SRDBank:
-        """The bank with what was learned."""
-        synthesis, analysis, thresholds = self.arrays()
-        return replace(self.bank, synthesis=synthesis, analysis=analysis, thresholds=thresholds)
+from .sources import forget_sources, trained_sources
 
 
 def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     if not config.refine:
         return {"refine": False}
-    usual = config.refine_pixel_weight == Config.refine_pixel_weight
+    chosen = {
+        "pixel_weight": config.refine_pixel_weight,
+        "label_weight": config.refine_label_weight,
+        "clean_share": config.refine_clean_share,
+        "sources": config.refine_sources,
+        "encoder_epochs": config.refine_encoder_epochs,
+    }
+    unusual = {name: value for name, value in chosen.items() if value != getattr(Config, f"refine_{name}")}
     return {
-        **({} if usual else {"pixel_weight": config.refine_pixel_weight}),
+        **unusual,
+        **({"source_epochs": config.refine_source_epochs} if config.refine_sources else {}),
+        **({"start": _content(config.refine_start)} if config.refine_start else {}),
         "seed": config.seed,
         "steps": config.refine_steps,
         "images": config.refine_images,
@@ -107,6 +68,11 @@ def settings(config: Config) -> dict[str, Any]:
     }
 
 
+def _content(file: str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return sha256(Path(file).read_bytes()).hexdigest()
+
+
 def run(context: Context) -> None:
     """Write `purifier.safetensors` and, with one SRD for all images, `global.safetensors`."""
     encoder = context.network("robust")
@@ -114,117 +80,62 @@ def run(context: Context) -> None:
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("bank", "global")
     )
     if context.config.refine:
-        classifier = context.network("baseline").requires_grad_(False)
-        pairs = _attacked_pairs(context, classifier, encoder, bank)
-        start = _lista_start(everywhere, context)
-        everywhere = _train(context, "global", start, classifier, pairs, chosen=False)
-        bank = _train(context, "clusters", _copies(everywhere, bank), classifier, pairs, chosen=True)
+        trained = [context.network("baseline"), *trained_sources(context)]
+        classifiers: list[Model] = [FoldedNetwork.of(network) for network in trained]
+        robust = FoldedNetwork.of(encoder)
+        attacked = _attacked(context, classifiers, robust)
+        encoder = tuned_encoder(context, attacked)
+        pairs = with_clusters(context, attacked, encoder)
+        if len(classifiers) > 1:
+            classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
+        everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
     size = context.train.images.shape[-1]
     for name, result in (("purifier", bank), ("global", everywhere)):
         Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
-    for file in ("pairs", "global-bank", "clusters-bank", "global-checkpoint", "clusters-checkpoint"):
+    forget_sources(context)
+    for file in (
+        "attacked",
+        "encoder",
+        "encoder-checkpoint",
+        "global-bank",
+        "clusters-bank",
+        "global-checkpoint",
+        "clusters-checkpoint",
+    ):
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
 
 
-def dual_frame(dictionary: np.ndarray) -> np.ndarray:
-    """Analysis atoms E with x E^T D close to x: E = D (D^T D + ridge)^-1, [..., atoms, features]."""
-    frame = np.swapaxes(dictionary, -1, -2) @ dictionary.astype(np.float64)  # [..., features, features]
-    mean = np.trace(frame, axis1=-2, axis2=-1)[..., None, None] / frame.shape[-1]
-    inverse = np.linalg.inv(frame + RIDGE * mean * np.eye(frame.shape[-1]))
-    return (dictionary @ inverse).astype(np.float32)
+def _trained(
+    context: Context, everywhere: SRDBank, bank: SRDBank, classifiers: Sequence[Model], pairs: Pairs
+) -> tuple[SRDBank, SRDBank]:
+    """The one dictionary and those of the clusters, trained from `refine_start` or from what was learned."""
+    file, steps = context.config.refine_start, context.config.refine_steps
+    own = earlier(file, bank, steps) if file else None
+    start = lista_start(everywhere, steps) if own is None else mean_of(own, everywhere)
+    everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
+    start = copies(everywhere, bank) if own is None else own
+    return everywhere, _train(context, "clusters", start, classifiers, pairs, chosen=True)
 
 
-def _lista_start(bank: SRDBank, context: Context) -> SRDBank:
-    return replace(
-        bank,
-        coder=LISTA(context.config.refine_steps),
-        analysis=dual_frame(bank.synthesis),
-        thresholds=np.full(bank.synthesis.shape[:2], FIRST_THRESHOLD, np.float32),
-    )
-
-
-def _copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
-    """The one dictionary of `everywhere` in every cluster of `bank`."""
-    parts = LearnedDictionaries(everywhere).arrays()
-    synthesis, analysis, thresholds = (np.repeat(part, bank.clusters, axis=0) for part in parts)
-    return replace(
-        bank, coder=everywhere.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
-    )
-
-
-def _attacked_pairs(context: Context, classifier: ResNet, encoder: ResNet, bank: SRDBank) -> Pairs:
-    """Attacks training images, crops and validation images once; kept in a file until the stage is done."""
-    path = context.path("refine", "pairs.safetensors")
-    if not path.is_file():
-        learned, validation = context.split
-        order = torch.randperm(len(learned), generator=generator(context.config.seed, 1)).numpy()
-        crops = np.arange(len(context.train), len(context.material))
-        rows = np.union1d(learned[order[: context.config.refine_images]], np.append(validation, crops))
-        save_tensors(path, _attack_and_choose(context, classifier, encoder, bank, rows), {"kind": "pairs"})
-    return Pairs(**load_tensors(path)[0])
-
-
-def _attack_and_choose(
-    context: Context, classifier: ResNet, encoder: ResNet, bank: SRDBank, rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    config, device = context.config, context.device
-    images = torch.from_numpy(context.material.images[rows])
-    labels = torch.from_numpy(context.material.labels[rows])
-    attacked = attack_in_shares(
-        classifier, images, labels, config.epsilon, config.seed, device, config.bf16, context.progress
-    )
-    nearest = NearestCluster(bank.gaussians)
-    return {
-        "rows": rows,
-        "attacked": attacked.numpy(),
-        "clean_clusters": nearest(_latents(encoder, images, device))[0],
-        "attacked_clusters": nearest(_latents(encoder, attacked, device))[0],
+def _attacked(context: Context, classifiers: Sequence[Model], encoder: Model) -> dict[str, np.ndarray]:
+    """Images of `Context.material`, attacked once on these classifiers and on the robust network."""
+    protected, *others = classifiers
+    models: dict[str, Model] = {
+        PROTECTED: protected,
+        **{str(number): other for number, other in enumerate(others)},
     }
-
-
-def attack_in_shares(
-    classifier: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    epsilon: float,
-    seed: int,
-    device: torch.device,
-    bf16: bool = True,
-    progress: bool | None = None,
-) -> Tensor:
-    """Images uint8 [n, channels, height, width], each under one attack, in the shares of ATTACK_SHARES."""
-    attacked = torch.empty_like(images)
-    for start, name in _attack_plan(len(images), seed):
-        inputs = images[start].to(device).float() / 255
-        options: dict[str, Any] = {"epsilon": epsilon, "progress": progress, "description": name}
-        if name == "pgd":
-            options["seed"] = seed
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            found = attack_batches(ATTACKS[name], classifier, inputs, labels[start].to(device), **options)
-        attacked[start] = (found * 255).round().to(torch.uint8).cpu()
-    return attacked
-
-
-def _attack_plan(count: int, seed: int) -> list[tuple[Tensor, str]]:
-    """Which of `count` images each attack gets: a random partition in the shares of ATTACK_SHARES."""
-    order = torch.randperm(count, generator=generator(seed, 2))
-    ends = np.round(np.cumsum(list(ATTACK_SHARES.values())) * count).astype(int)
-    return [
-        (order[first:last], name)
-        for name, first, last in zip(ATTACK_SHARES, [0, *ends[:-1]], ends, strict=True)
-        if last > first
-    ]
-
-
-@torch.no_grad()
-def _latents(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarray:
-    """Latents float32 [n, latent] of uint8 images."""
-    parts = (part.to(device).float() / 255 for part in images.split(IMAGES_TOGETHER))
-    return torch.cat([encoder.latents(part).float().cpu() for part in parts]).numpy()
+    diet = several(list(models)[1:]) if others else SINGLE
+    models |= {TOGETHER: mean_logits(classifiers), ROBUST: encoder}
+    return attacked_images(context, models, diet)
 
 
 def _train(
-    context: Context, name: str, bank: SRDBank, classifier: ResNet, pairs: Pairs, chosen: bool
+    context: Context,
+    name: str,
+    bank: SRDBank,
+    classifiers: Sequence[Model],
+    pairs: Pairs,
+    chosen: bool,
 ) -> SRDBank:
     """Trains the dictionaries of `bank`, with `chosen` each on the images of its cluster."""
     result = context.path("refine", f"{name}-bank.safetensors")
@@ -249,9 +160,16 @@ def _train(
         context.material,
         np.setdiff1d(pairs.rows, validation),
         schedule,
-        loss=task_loss(classifier, pairs, chosen, config.refine_pixel_weight),
+        loss=task_loss(
+            classifiers,
+            pairs,
+            chosen,
+            config.refine_pixel_weight,
+            config.refine_label_weight,
+            config.refine_clean_share,
+        ),
         checkpoint=context.path("refine", f"{name}-checkpoint.safetensors"),
-        validate=_validation(context, classifier, pairs, np.intersect1d(pairs.rows, validation), chosen),
+        validate=_validation(context, classifiers[0], pairs, np.intersect1d(pairs.rows, validation), chosen),
         device=context.device,
         progress=context.progress,
         after_epoch=context.report_epoch(f"refine {name}", config.refine_epochs),
@@ -260,28 +178,43 @@ def _train(
     return module.trained()
 
 
-def task_loss(classifier: nn.Module, pairs: Pairs, chosen: bool, pixel_weight: float) -> Loss:
-    """Mean squared difference to the clean image's logits + pixel_weight x mean absolute pixel difference."""
+def task_loss(
+    classifiers: Sequence[Model],
+    pairs: Pairs,
+    chosen: bool,
+    pixel_weight: float,
+    label_weight: float = 0.0,
+    clean_share: float = Config.refine_clean_share,
+) -> Loss:
+    """How far purified images are from the clean ones, for one of `classifiers`, drawn for each step.
+
+    The mean squared difference of the logits, pixel_weight x the mean absolute difference of the pixels and
+    label_weight x the cross-entropy with the true label.
+    """
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        spared = torch.rand(len(batch.rows), generator=batch.generator) < CLEAN_SHARE
+        spared = torch.rand(len(batch.rows), generator=batch.generator) < clean_share
         mirrored = torch.rand(len(batch.rows), generator=batch.generator) < 0.5
         inputs, clusters = _inputs(pairs, batch.rows.cpu().numpy(), spared.numpy())
         noisy = torch.where(_per_image(spared, batch.images), batch.images, inputs.to(batch.images))
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
         with torch.autocast(noisy.device.type, enabled=False):
             purified = module(noisy, torch.from_numpy(clusters).to(noisy.device) if chosen else None)
+        which = torch.randint(len(classifiers), (), generator=batch.generator) if len(classifiers) > 1 else 0
+        classifier = classifiers[int(which)]
         with torch.no_grad():
             wanted = classifier(clean).float()
         logits = classifier(purified).float()
-        apart = (purified - clean).abs().mean()
-        return (logits - wanted).square().mean() + pixel_weight * apart, logits
+        value = (logits - wanted).square().mean() + pixel_weight * (purified - clean).abs().mean()
+        if label_weight:
+            value = value + label_weight * functional.cross_entropy(logits, batch.labels)
+        return value, logits
 
     return loss
 
 
 def _validation(
-    context: Context, classifier: ResNet, pairs: Pairs, rows: np.ndarray, chosen: bool
+    context: Context, classifier: Model, pairs: Pairs, rows: np.ndarray, chosen: bool
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Accuracy of the classifier on purified validation images, clean and attacked; both in [0, 1]."""
 

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The encoder learns to choose under the attacks that the purifier is for: those made on other networks.
+
+Adversarial training against itself alone makes an encoder that gives up much for an attacker who is not the
+purifier's. Here it goes on from the robust network's weights with clean images, images attacked on other
+classifiers (Tramèr et al. 2018, arXiv 1705.07204, section 3.3) and images attacked on itself.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..networks import ResNet, load_network, save_network
+from ..training import Batch, Loss, Schedule, augment, fit
+from .robust import likelihood_distance, training_attack
+from .run import Context
+
+CLEAN_SHARE, OWN_SHARE = 0.4, 0.25  # of a step's images; the others are attacked on other classifiers
+RATE = 0.05  # peak learning rate
+
+
+def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNet:
+    """The robust network, trained on for `refine_encoder_epochs`; kept in a file until the stage is done.
+
+    Args:
+        context: of the run.
+        attacked: `rows` and `attacked` images, as `pairs.attacked_images` returns them.
+    """
+    config, path = context.config, context.path("refine", "encoder.safetensors")
+    network = context.network("robust")
+    if not config.refine_encoder_epochs:
+        return network
+    if not path.is_file():
+        rows = np.intersect1d(attacked["rows"], context.split[0])
+        schedule = Schedule(
+            epochs=config.refine_encoder_epochs,
+            batch=min(config.batch, len(rows)),
+            learning_rate=RATE,
+            weight_decay=config.weight_decay,
+            bf16=config.bf16,
+            augment=False,  # an image and its attacked version are cropped alike, below
+            seed=config.seed,
+        )
+        fit(
+            network,
+            context.train,
+            rows,
+            schedule,
+            loss=transfer_loss(context, attacked),
+            checkpoint=context.path("refine", "encoder-checkpoint.safetensors"),
+            device=context.device,
+            progress=context.progress,
+            after_epoch=context.report_epoch("refine encoder", config.refine_encoder_epochs),
+        )
+        save_network(path, network.cpu())
+    # Read even where it was just trained: the weights lie otherwise then, and give other last bits.
+    return load_network(path).to(context.device).eval()
+
+
+def transfer_loss(context: Context, attacked: Mapping[str, np.ndarray]) -> Loss:
+    """Cross-entropy + beta x distance, as `robust.adversarial_loss`, for images attacked in several ways."""
+    config, gaussians = context.config, context.gaussians
+    attack = training_attack(config)
+    means, variances = (
+        torch.from_numpy(part).to(context.device) for part in (gaussians.means, gaussians.variances)
+    )
+    assignment = torch.from_numpy(context.clusters[0]).to(context.device)
+
+    def loss(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        assert isinstance(net, ResNet)
+        drawn = torch.rand(len(batch.rows), generator=batch.generator)
+        transferred = (drawn >= CLEAN_SHARE) & (drawn < 1 - OWN_SHARE)
+        own = (drawn >= 1 - OWN_SHARE).to(batch.images.device)
+        places = np.searchsorted(attacked["rows"], batch.rows.cpu().numpy())
+        others = torch.from_numpy(attacked["attacked"][places]).to(batch.images) / 255
+        images = torch.where(transferred.to(batch.images.device)[:, None, None, None], others, batch.images)
+        images = augment(images, batch.generator).contiguous(memory_format=torch.channels_last)
+        if own.any():
+            images[own] = attack(net, images[own], batch.labels[own], seed=batch.generator)
+        latents = net.latents(images)
+        logits = net.head(latents).float()
+        apart = likelihood_distance(latents.float(), assignment[batch.rows], means, variances)
+        return functional.cross_entropy(logits, batch.labels) + config.beta * apart, logits
+
+    return loss

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dictionaries in LISTA form that gradients flow through, and where their training starts."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..bank import SRDBank
+from ..codes import LISTA
+from ..coding import split
+from ..errors import UserError
+from ..planes import through_planes
+from ..purifier import Purifier
+from ..torch_ops import rebuild
+
+RIDGE = 0.05  # of the dual frame that the analysis atoms start from, relative to the mean eigenvalue
+FIRST_THRESHOLD = 0.01  # thresholds start here, a small share of a code
+
+
+class LearnedDictionaries(nn.Module):
+    """The trainable parts of a bank of LISTA dictionaries."""
+
+    def __init__(self, bank: SRDBank) -> None:
+        super().__init__()
+        if bank.analysis is None or bank.thresholds is None:
+            raise ValueError("bank: expected one with analysis atoms and thresholds")
+        self.bank = bank
+        self.synthesis = nn.Parameter(torch.from_numpy(bank.synthesis.copy()))
+        self.analysis = nn.Parameter(torch.from_numpy(bank.analysis.copy()))
+        self.thresholds = nn.Parameter(torch.from_numpy(bank.thresholds.copy()))
+
+    def forward(self, images: Tensor, index: Tensor | None) -> Tensor:
+        """Purified images [batch, channels, height, width] by dictionaries `index` [batch]."""
+        bank = self.bank
+        if images.shape[1] != bank.channels:
+
+            def plane_by_plane(planes: Tensor, n: int) -> Tensor:
+                return self(planes, None if index is None else index.repeat(n))
+
+            return through_planes(images, plane_by_plane)
+        low, high = split(images, bank.split_strength)
+        parts = (self.synthesis, bank.coder, self.analysis, self.thresholds.relu())
+        return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Copies of synthesis atoms, analysis atoms and thresholds."""
+        tensors = (self.synthesis, self.analysis, self.thresholds.relu())
+        synthesis, analysis, thresholds = (tensor.detach().cpu().numpy().copy() for tensor in tensors)
+        return synthesis, analysis, thresholds
+
+    def trained(self) -> SRDBank:
+        """The bank with what was learned."""
+        synthesis, analysis, thresholds = self.arrays()
+        return replace(self.bank, synthesis=synthesis, analysis=analysis, thresholds=thresholds)
+
+
+def dual_frame(dictionary: np.ndarray) -> np.ndarray:
+    """Analysis atoms E with x E^T D close to x: E = D (D^T D + ridge)^-1, [..., atoms, features]."""
+    frame = np.swapaxes(dictionary, -1, -2) @ dictionary.astype(np.float64)  # [..., features, features]
+    mean = np.trace(frame, axis1=-2, axis2=-1)[..., None, None] / frame.shape[-1]
+    inverse = np.linalg.inv(frame + RIDGE * mean * np.eye(frame.shape[-1]))
+    return (dictionary @ inverse).astype(np.float32)
+
+
+def lista_start(bank: SRDBank, steps: int) -> SRDBank:
+    """`bank` in LISTA form: its atoms, their dual frame, small thresholds."""
+    return replace(
+        bank,
+        coder=LISTA(steps),
+        analysis=dual_frame(bank.synthesis),
+        thresholds=np.full(bank.synthesis.shape[:2], FIRST_THRESHOLD, np.float32),
+    )
+
+
+def earlier(path: str, bank: SRDBank, steps: int) -> SRDBank:
+    """`bank` with the dictionaries of the purifier in a file, coded in so many steps.
+
+    Raises:
+        UserError: they have other sizes, or no LISTA form.
+    """
+    found = Purifier.load(path).bank
+    if found.synthesis.shape != bank.synthesis.shape or not isinstance(found.coder, LISTA):
+        wanted, got = (" x ".join(map(str, part.synthesis.shape)) for part in (bank, found))
+        raise UserError(
+            f"refine_start: expected dictionaries x atoms x features of {wanted} for LISTA, got {got}"
+        )
+    parts = {name: getattr(found, name) for name in ("synthesis", "analysis", "thresholds")}
+    return replace(bank, coder=LISTA(steps), **parts)
+
+
+def mean_of(bank: SRDBank, everywhere: SRDBank) -> SRDBank:
+    """The mean of the dictionaries of `bank` as the one of `everywhere`."""
+    parts = LearnedDictionaries(bank).arrays()
+    synthesis, analysis, thresholds = (part.mean(0, keepdims=True) for part in parts)
+    return replace(
+        everywhere, coder=bank.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
+    )
+
+
+def copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
+    """The one dictionary of `everywhere` in every cluster of `bank`."""
+    parts = LearnedDictionaries(everywhere).arrays()
+    synthesis, analysis, thresholds = (np.repeat(part, bank.clusters, axis=0) for part in parts)
+    return replace(
+        bank, coder=everywhere.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
+    )

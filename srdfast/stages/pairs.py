@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training images and their attacked versions: what the refinement learns from.
+
+Which classifier is attacked, by what and how hard, is drawn for each image in the shares of a `Diet`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..attacks import ATTACKS, Model, attack_batches
+from ..files import load_tensors, save_tensors
+from ..nearest import NearestCluster
+from ..networks import ResNet
+from ..training import generator
+from .run import Context
+
+IMAGES_TOGETHER = 512
+PROTECTED, ROBUST, TOGETHER = "protected", "robust", "together"
+
+
+@dataclass(frozen=True)
+class Diet:
+    """The shares in which images are attacked; each dictionary's values add up to 1.
+
+    Attributes:
+        sources: of the attacked networks, by name.
+        attacks: of the attacks, names of `srdfast.attacks.ATTACKS`.
+        strengths: of the radii, in units of epsilon.
+        options: of the attacks, by name.
+    """
+
+    sources: Mapping[str, float]
+    attacks: Mapping[str, float]
+    strengths: Mapping[float, float]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def combinations(self) -> list[tuple[str, str, float, float]]:
+        """Source, attack, strength and their share."""
+        return [
+            (source, attack, strength, first * second * third)
+            for (source, first), (attack, second), (strength, third) in product(
+                self.sources.items(), self.attacks.items(), self.strengths.items()
+            )
+        ]
+
+
+SINGLE = Diet({PROTECTED: 1.0}, {"pgd": 0.5, "mi_fgsm": 0.25, "fgsm": 0.25}, {1.0: 1.0})
+"""Of one classifier."""
+
+
+def several(names: list[str]) -> Diet:
+    """Of the protected classifier, those called `names`, the mean of all their logits, and the robust one."""
+    return Diet(
+        {PROTECTED: 0.45, **dict.fromkeys(names, 0.3 / len(names)), TOGETHER: 0.15, ROBUST: 0.1},
+        {"pgd": 0.3, "mi_fgsm": 0.25, "fgsm": 0.15, "vmi_fgsm": 0.3},
+        {1.0: 0.7, 0.75: 0.1, 0.5: 0.1, 1.5: 0.1},
+        {"pgd": {"steps": 8}, "mi_fgsm": {"steps": 6}, "vmi_fgsm": {"steps": 5, "neighbours": 2}},
+    )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images and their attacked versions, with the cluster of each.
+
+    Attributes:
+        rows: int64 [n], positions in `Context.material`, ascending.
+        attacked: uint8 [n, channels, height, width].
+        clean_clusters: int64 [n], the encoder's choice on the clean image.
+        attacked_clusters: int64 [n], its choice on the attacked one.
+    """
+
+    rows: np.ndarray
+    attacked: np.ndarray
+    clean_clusters: np.ndarray
+    attacked_clusters: np.ndarray
+
+
+def attacked_images(context: Context, models: Mapping[str, Model], diet: Diet) -> dict[str, np.ndarray]:
+    """Rows of `Context.material` that were taken, and their attacked versions; kept in a file."""
+    path = context.path("refine", "attacked.safetensors")
+    if not path.is_file():
+        config = context.config
+        learned, validation = context.split
+        order = torch.randperm(len(learned), generator=generator(config.seed, 1)).numpy()
+        crops = np.arange(len(context.train), len(context.material))
+        rows = np.union1d(learned[order[: config.refine_images]], np.append(validation, crops))
+        images, labels = (
+            torch.from_numpy(part[rows]) for part in (context.material.images, context.material.labels)
+        )
+        attacked = attack_in_shares(
+            models,
+            images,
+            labels,
+            config.epsilon,
+            config.seed,
+            context.device,
+            config.bf16,
+            context.progress,
+            diet,
+        )
+        save_tensors(path, {"rows": rows, "attacked": attacked.numpy()}, {"kind": "attacked images"})
+    return load_tensors(path)[0]
+
+
+def with_clusters(context: Context, attacked: Mapping[str, np.ndarray], encoder: ResNet) -> Pairs:
+    """The pairs, with the clusters that `encoder` chooses."""
+    nearest = NearestCluster(context.gaussians)
+    images = torch.from_numpy(context.material.images[attacked["rows"]])
+    clean, other = (
+        nearest(_latents(encoder, part, context.device))[0]
+        for part in (images, torch.from_numpy(attacked["attacked"]))
+    )
+    return Pairs(attacked["rows"], attacked["attacked"], clean, other)
+
+
+def attack_in_shares(
+    models: Mapping[str, Model],
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    seed: int,
+    device: torch.device,
+    bf16: bool = True,
+    progress: bool | None = None,
+    diet: Diet = SINGLE,
+) -> Tensor:
+    """Images uint8 [n, channels, height, width], each under one attack on one of `models`, as `diet` says."""
+    attacked = torch.empty_like(images)
+    for rows, source, name, strength in _plan(len(images), diet, seed):
+        options: dict[str, Any] = {
+            **diet.options.get(name, {}),
+            "epsilon": min(1.0, strength * epsilon),
+            "progress": progress,
+            "description": f"{name} on {source}",
+        }
+        if name in ("pgd", "vmi_fgsm"):
+            options["seed"] = seed
+        inputs = images[rows].to(device).float() / 255
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            found = attack_batches(ATTACKS[name], models[source], inputs, labels[rows].to(device), **options)
+        attacked[rows] = (found * 255).round().to(torch.uint8).cpu()
+    return attacked
+
+
+def mean_logits(models: Sequence[Model]) -> Model:
+    """A model whose logits are the mean of theirs."""
+    return lambda images: torch.stack([model(images).float() for model in models]).mean(0)
+
+
+def _plan(count: int, diet: Diet, seed: int) -> list[tuple[Tensor, str, str, float]]:
+    """Which of `count` images are attacked how: a random partition in the shares of `diet`."""
+    order = torch.randperm(count, generator=generator(seed, 2))
+    combinations = diet.combinations()
+    ends = np.round(np.cumsum([share for *_, share in combinations]) * count).astype(int)
+    return [
+        (order[first:last], source, attack, strength)
+        for (source, attack, strength, _), first, last in zip(
+            combinations, [0, *ends[:-1]], ends, strict=True
+        )
+        if last > first
+    ]
+
+
+@torch.no_grad()
+def _latents(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarray:
+    """Latents float32 [n, latent] of uint8 images."""
+    parts = (part.to(device).float() / 255 for part in images.split(IMAGES_TOGETHER))
+    return torch.cat([encoder.latents(part).float().cpu() for part in parts]).numpy()
