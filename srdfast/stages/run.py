@@ -174,7 +174,9 @@ def fingerprint(stage: Stage, context: Context) -> str:
         "stage": stage.name,
         "settings": stage.settings(context.config),
         "needs": {name: fingerprint(get_stage(name), context) for name in stage.needs},
-        "data": {name: data.identity for name in stage.splits if (data := getattr(context, name)) is not None},
+        "data": {
+            name: data.identity for name in stage.splits if (data := getattr(context, name)) is not None
+        },
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
