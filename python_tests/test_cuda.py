@@ -83,6 +83,13 @@ def test_one_dictionary_needs_no_index(cuda, problem, coder):
     assert_agree(coder, [back(part) for part in found], coder(signals, dictionary), signals, dictionary)
 
 
+def test_a_start_of_the_lasso_is_refused(cuda, problem):
+    signals, dictionary, _ = problem
+    start = np.zeros((BATCH, ATOMS), np.float32)
+    with pytest.raises(srdfast.DeviceError, match="start, rounds: expected None on a GPU"):
+        srdfast.lasso(*on_device(cuda, signals, dictionary[0]), start=on_device(cuda, start))
+
+
 @pytest.mark.parametrize("coder", cases.CODERS, ids=cases.CODER_IDS)
 def test_what_shared_memory_cannot_hold_lies_in_the_workspace(cuda, rng, monkeypatch, coder):
     monkeypatch.setenv("SRDFAST_EMULATED_SHARED", "0")
