@@ -63,7 +63,8 @@ sanitize: $(VENV)/.build
 	  subjects="teams tiles"; [ $$sanitizers != thread ] || subjects="$$subjects devices"; \
 	  $(BIN)/cmake -G Ninja -S . -B build/$$sanitizers -DSRDFAST_TESTS=ON -DSRDFAST_CUDA=OFF -DCMAKE_BUILD_TYPE=Debug \
 	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$$sanitizers" >/dev/null \
-	  && $(BIN)/cmake --build build/$$sanitizers --target $$(printf 'test_%s ' $$subjects) >/dev/null \
+	  && { $(BIN)/cmake --build build/$$sanitizers --target $$(printf 'test_%s ' $$subjects) >build/$$sanitizers/log \
+	    || { cat build/$$sanitizers/log; exit 1; }; } \
 	  && for subject in $$subjects; do setarch -R build/$$sanitizers/test_$$subject || exit 1; done || exit 1; \
 	done
 

@@ -531,9 +531,9 @@ int main() {
       test_support_gradient(*given, task, false, largest, false);
     }
   }
-  const Signals wide(6, 2, 97, 180);  // supports beyond what shared memory takes
-  test_support_gradient(wide, SupportTask::of_codes, true, 80, false);
-  test_support_gradient(wide, SupportTask::of_reconstructions, false, 80, true);
+  const Signals many(6, 2, 97, 180);  // supports beyond what shared memory takes
+  test_support_gradient(many, SupportTask::of_codes, true, 80, false);
+  test_support_gradient(many, SupportTask::of_reconstructions, false, 80, true);
   test_lasso(lone, kMuchShared);
   test_lasso(several, kMuchShared);
   test_lasso(Signals(2, 1, 45, 60), kLittleShared);  // larger supports than a warp has lanes
