@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-MOST_SPILLED = 64
+MOST_SPILLED = 96
 NAMESPACES = re.compile(r"srdfast::(cuda::|portable::)?")
 
 
