@@ -212,6 +212,16 @@ def test_planes_are_refined_in_dictionaries_of_one_channel(data, tmp_path):
     assert clean.shape == images.shape and (clean != images).any()
 
 
+@pytest.mark.parametrize("absent", ["pictures", "refine_start"])
+def test_what_a_late_stage_reads_is_missed_before_the_first_one(data, tmp_path, absent):
+    nowhere = tmp_path / "nowhere"
+    config = replace(TINY, refine_start=str(nowhere)) if absent == "refine_start" else TINY
+    pictures = [nowhere] if absent == "pictures" else []
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(data, tmp_path / "run", config, STAGES, progress=False, pictures=pictures)
+    assert not (tmp_path / "run").exists()
+
+
 def test_dictionaries_learn_from_pictures_without_labels_too(data, finished, tmp_path, rng):
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -273,6 +273,9 @@ def train(
     """
     extra = tuple(Path(picture) for picture in pictures)
     context = Context(Path(data), Path(out), config, torch.device(device), progress, after_epoch, extra)
-    for name in _selected(stages):
-        run_stage(get_stage(name), context, redo)
+    selected = [get_stage(name) for name in _selected(stages)]
+    for stage in selected:
+        fingerprint(stage, context)  # what cannot be read is told before anything is trained
+    for stage in selected:
+        run_stage(stage, context, redo)
     return context
