@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -23,6 +23,9 @@ from .data import Dataset
 from .files import load_tensors, save_tensors
 
 History = list[dict[str, float]]
+
+MOST_RESIDENT = 0.25  # of a GPU's free memory, for the training images
+STEPS_BETWEEN_READINGS = 50  # of a GPU's sums, for the progress bar: each waits for the GPU
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,16 @@ class Batch:
         generator: for the step's own random draws; a CPU generator.
     """
 
-    images: torch.Tensor
-    labels: torch.Tensor
-    rows: torch.Tensor
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
     generator: torch.Generator = field(repr=False)
 
 
-Loss = Callable[[nn.Module, Batch], tuple[torch.Tensor, torch.Tensor]]
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
 
 
-def cross_entropy(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def cross_entropy(net: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The plain classification loss; returns (loss, logits)."""
     logits = net(batch.images).float()
     return functional.cross_entropy(logits, batch.labels), logits
@@ -102,12 +105,12 @@ def predictions(net: nn.Module, images: np.ndarray, device: torch.device, batch:
     return torch.cat(seen).numpy() if seen else np.empty(0, np.int64)
 
 
-def augment(images: torch.Tensor, source: torch.Generator) -> torch.Tensor:
+def augment(images: Tensor, source: torch.Generator) -> Tensor:
     """Random crop, after zero padding by one eighth of the height, and mirror image, one draw an image.
 
     Args:
-        images: [batch, channels, height, width], any dtype.
-        source: generator of the draws.
+        images: [batch, channels, height, width], any dtype, on any device.
+        source: generator of the draws, on the CPU.
     """
     batch, channels, height, width = images.shape
     pad = height // 8
@@ -117,7 +120,9 @@ def augment(images: torch.Tensor, source: torch.Generator) -> torch.Tensor:
     rows = top[:, None] + torch.arange(height)  # [batch, height]
     columns = torch.arange(width).expand(batch, width)
     columns = left[:, None] + torch.where(mirrored[:, None], columns.flip(1), columns)  # [batch, width]
-    first, second = torch.arange(batch)[:, None, None, None], torch.arange(channels)[:, None, None]
+    rows, columns = rows.to(images.device), columns.to(images.device)
+    first = torch.arange(batch, device=images.device)[:, None, None, None]
+    second = torch.arange(channels, device=images.device)[:, None, None]
     return padded[first, second, rows[:, None, :, None], columns[:, None, None, :]]
 
 
@@ -168,10 +173,11 @@ def fit(
     state = _State(net, schedule)
     if checkpoint.is_file():
         state.load(checkpoint)
+    images, labels = resident(dataset.images, device), resident(dataset.labels, device)
     steps = max(1, len(rows) // schedule.batch)
     for epoch in range(len(state.history), schedule.epochs):
         net.train()
-        measures = _train_epoch(state, dataset, rows, epoch, steps, loss, device, progress)
+        measures = _train_epoch(state, images, labels, rows, epoch, steps, loss, device, progress)
         net.eval()
         measures.update(validate(net) if validate else {})
         state.finish_epoch(measures, keep_best)
@@ -184,9 +190,23 @@ def fit(
     return state.history
 
 
+def resident(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor: in the memory of a GPU where it takes a small part of that, else of the CPU."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda" and array.nbytes <= MOST_RESIDENT * torch.cuda.mem_get_info(device)[0]:
+        return tensor.to(device)
+    return tensor
+
+
+def take(tensor: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Rows (int64 [n], anywhere) of a tensor (anywhere), on `device`."""
+    return tensor[rows.to(tensor.device)].to(device)
+
+
 def _train_epoch(
     state: "_State",
-    dataset: Dataset,
+    images: Tensor,
+    labels: Tensor,
     rows: np.ndarray,
     epoch: int,
     steps: int,
@@ -194,9 +214,9 @@ def _train_epoch(
     device: torch.device,
     progress: bool | None,
 ) -> dict[str, float]:
-    schedule, source = state.schedule, generator(state.schedule.seed, epoch)
-    order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=source)]
-    total_loss, right, seen = 0.0, 0, 0
+    schedule, draws = state.schedule, generator(state.schedule.seed, epoch)
+    order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=draws)].to(device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)  # of the loss, of right answers
     bar = tqdm(
         range(steps),
         desc=f"epoch {epoch + 1}/{schedule.epochs}",
@@ -207,25 +227,26 @@ def _train_epoch(
     )
     for step in bar:
         chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
-        pixels = torch.from_numpy(dataset.images[chosen.numpy()])
-        pixels = augment(pixels, source) if schedule.augment else pixels
-        images = pixels.to(device).float().div_(255)
+        pixels, wanted = take(images, chosen, device), take(labels, chosen, device)
+        pixels = augment(pixels, draws) if schedule.augment else pixels
+        inputs = pixels.float().div_(255)
         if schedule.bf16:
-            images = images.contiguous(memory_format=torch.channels_last)
-        labels = torch.from_numpy(dataset.labels[chosen.numpy()]).to(device)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         state.optimizer.param_groups[0]["lr"] = learning_rate_at(
             epoch * steps + step, schedule.epochs * steps, schedule
         )
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=schedule.bf16):
-            value, logits = loss(state.net, Batch(images, labels, chosen.to(device), source))
+            value, logits = loss(state.net, Batch(inputs, wanted, chosen, draws))
         state.optimizer.zero_grad()
         value.backward()
         state.optimizer.step()
-        total_loss += float(value.detach()) * len(chosen)
-        right += int((logits.detach().argmax(1) == labels).sum())
-        seen += len(chosen)
-        bar.set_postfix(loss=f"{total_loss / seen:.3f}", accuracy=f"{100 * right / seen:.1f}%")
-    return {"loss": total_loss / seen, "accuracy": right / seen}
+        right = (logits.detach().argmax(1) == wanted).sum()
+        sums += torch.stack([value.detach().double() * len(chosen), right.double()])
+        if not bar.disable and (device.type == "cpu" or step % STEPS_BETWEEN_READINGS == 0):
+            mean_loss, share = (sums / ((step + 1) * len(chosen))).tolist()
+            bar.set_postfix(loss=f"{mean_loss:.3f}", accuracy=f"{100 * share:.1f}%")
+    mean_loss, share = (sums / (steps * len(chosen))).tolist()
+    return {"loss": mean_loss, "accuracy": share}
 
 
 class _State:
@@ -236,7 +257,7 @@ class _State:
         self.parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self.optimizer = _optimizer(self.parameters, schedule)
         self.history: History = []
-        self.best: dict[str, torch.Tensor] = {}
+        self.best: dict[str, Tensor] = {}
 
     def finish_epoch(self, measures: dict[str, float], keep_best: str | None) -> None:
         earlier = [epoch[keep_best] for epoch in self.history] if keep_best else []
@@ -256,7 +277,7 @@ class _State:
 
     def load(self, path: Path) -> None:
         arrays, metadata = load_tensors(path)
-        groups: dict[str, dict[str, torch.Tensor]] = {"net": {}, "best": {}, "optimizer": {}}
+        groups: dict[str, dict[str, Tensor]] = {"net": {}, "best": {}, "optimizer": {}}
         for name, array in arrays.items():
             group, _, rest = name.partition("/")
             groups[group][rest] = torch.from_numpy(array)

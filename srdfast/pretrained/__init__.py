@@ -132,7 +132,7 @@ def pack(run: Path, folder: Path = FOLDER, name: str = "cifar10") -> None:
     run = Path(run)
     purifier = Purifier.load(run / "7_refine" / "purifier.safetensors")
     purifier.save(folder / f"{name}.safetensors", dtype="float16")
-    classifier = load_network(run / "1_baseline" / "model.safetensors")
+    classifier = load_network(run / "7_refine" / "classifier.safetensors")
     save_network(folder / f"{name}-classifier.safetensors", classifier, dtype="float16")
 
 

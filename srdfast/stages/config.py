@@ -58,6 +58,10 @@ class Config:
     beta: float = _option(0.1, "robust: weight of the distance from the latent to its cluster's distribution")
     distance: str = _option("nll", "robust: nll (negative log-likelihood a latent feature) or moments")
     refine: bool = _option(True, "refine: train the dictionaries for the task")
+    classifier: str = _option(
+        "",
+        "refine, evaluate: network file of the classifier to protect (default: the baseline)",
+    )
     refine_start: str = _option(
         "", "refine: file of an earlier purifier whose dictionaries are trained on (default: none)"
     )

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..attacks.base import per_image
 from ..networks import ResNet, load_network, save_network
-from ..training import Batch, Loss, Schedule, augment, fit
+from ..training import Batch, Loss, Schedule, augment, fit, resident, take
 from .robust import likelihood_distance, training_attack
 from .run import Context
 
@@ -68,17 +69,19 @@ def transfer_loss(context: Context, attacked: Mapping[str, np.ndarray]) -> Loss:
         torch.from_numpy(part).to(context.device) for part in (gaussians.means, gaussians.variances)
     )
     assignment = torch.from_numpy(context.clusters[0]).to(context.device)
+    rows = torch.from_numpy(attacked["rows"]).to(context.device)
+    versions = resident(attacked["attacked"], context.device)
 
     def loss(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         assert isinstance(net, ResNet)
+        device = batch.images.device
         drawn = torch.rand(len(batch.rows), generator=batch.generator)
-        transferred = (drawn >= CLEAN_SHARE) & (drawn < 1 - OWN_SHARE)
-        own = (drawn >= 1 - OWN_SHARE).to(batch.images.device)
-        places = np.searchsorted(attacked["rows"], batch.rows.cpu().numpy())
-        others = torch.from_numpy(attacked["attacked"][places]).to(batch.images) / 255
-        images = torch.where(transferred.to(batch.images.device)[:, None, None, None], others, batch.images)
+        transferred = ((drawn >= CLEAN_SHARE) & (drawn < 1 - OWN_SHARE)).to(device)
+        own = (drawn >= 1 - OWN_SHARE).nonzero()[:, 0].to(device)
+        others = take(versions, torch.searchsorted(rows, batch.rows), device).to(batch.images) / 255
+        images = torch.where(per_image(transferred), others, batch.images)
         images = augment(images, batch.generator).contiguous(memory_format=torch.channels_last)
-        if own.any():
+        if len(own):
             images[own] = attack(net, images[own], batch.labels[own], seed=batch.generator)
         latents = net.latents(images)
         logits = net.head(latents).float()

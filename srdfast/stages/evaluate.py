@@ -6,6 +6,7 @@ from typing import Any
 from ..data import Dataset, balanced_rows
 from ..defences import standard_rows
 from ..evaluate import Settings, evaluate, save
+from ..networks import load_network
 from ..purifier import Purifier
 from .run import Config, Context, Stage
 
@@ -31,7 +32,7 @@ def run(context: Context) -> None:
         adaptive_images=config.adaptive_images,
         seed=config.seed,
     )
-    classifier = context.network("baseline")
+    classifier = load_network(context.path("refine", "classifier.safetensors"))
     purifiers = [
         Purifier.load(context.path("refine", file)).to(context.device).eval()
         for file in ("purifier.safetensors", "global.safetensors")
@@ -50,4 +51,4 @@ def run(context: Context) -> None:
     print(report.table())
 
 
-STAGE = Stage("evaluate", needs=("baseline", "refine"), settings=settings, run=run, splits=("test",))
+STAGE = Stage("evaluate", needs=("refine",), settings=settings, run=run, splits=("test",))

@@ -17,7 +17,7 @@ from ..attacks import ATTACKS, Model, attack_batches
 from ..files import load_tensors, save_tensors
 from ..nearest import NearestCluster
 from ..networks import ResNet
-from ..training import generator
+from ..training import generator, resident, take
 from .run import Context
 
 IMAGES_TOGETHER = 512
@@ -79,6 +79,35 @@ class Pairs:
     attacked: np.ndarray
     clean_clusters: np.ndarray
     attacked_clusters: np.ndarray
+
+    def on(self, device: torch.device) -> "PairTensors":
+        """The same as tensors, on a device as far as its memory goes."""
+        parts = (self.rows, self.attacked, self.clean_clusters, self.attacked_clusters)
+        return PairTensors(*(resident(part, device) for part in parts))
+
+
+@dataclass(frozen=True)
+class PairTensors:
+    """`Pairs` as tensors; some may lie on the CPU."""
+
+    rows: Tensor
+    attacked: Tensor
+    clean_clusters: Tensor
+    attacked_clusters: Tensor
+
+    def inputs(self, rows: Tensor, spared: Tensor) -> tuple[Tensor, Tensor]:
+        """Attacked images of `rows`, float in [0, 1], and clusters: the clean image's where spared.
+
+        Args:
+            rows: int64 [n].
+            spared: bool [n], on the device of `rows`.
+        """
+        device = rows.device
+        places = torch.searchsorted(self.rows.to(device), rows)
+        clean, attacked = (
+            take(part, places, device) for part in (self.clean_clusters, self.attacked_clusters)
+        )
+        return take(self.attacked, places, device).float() / 255, torch.where(spared, clean, attacked)
 
 
 def attacked_images(context: Context, models: Mapping[str, Model], diet: Diet) -> dict[str, np.ndarray]:

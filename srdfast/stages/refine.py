@@ -9,6 +9,7 @@ Crops of pictures without labels, where there are any, belong to the class that 
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..attacks import Model
+from ..attacks.base import per_image
 from ..bank import SRDBank
+from ..errors import UserError
 from ..folded import FoldedNetwork
+from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..training import Batch, Loss, Schedule, fit
 from .encoder import tuned_encoder
@@ -43,8 +47,9 @@ from .sources import forget_sources, trained_sources
 
 def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
+    protected = {"classifier": _content(config.classifier)} if config.classifier else {}
     if not config.refine:
-        return {"refine": False}
+        return {**protected, "refine": False}
     chosen = {
         "pixel_weight": config.refine_pixel_weight,
         "label_weight": config.refine_label_weight,
@@ -57,6 +62,7 @@ def settings(config: Config) -> dict[str, Any]:
         **unusual,
         **({"source_epochs": config.refine_source_epochs} if config.refine_sources else {}),
         **({"start": _content(config.refine_start)} if config.refine_start else {}),
+        **protected,
         "seed": config.seed,
         "steps": config.refine_steps,
         "images": config.refine_images,
@@ -74,13 +80,17 @@ def _content(file: str) -> str:
 
 
 def run(context: Context) -> None:
-    """Write `purifier.safetensors` and, with one SRD for all images, `global.safetensors`."""
-    encoder = context.network("robust")
+    """Write `purifier.safetensors`, the same with one SRD for all images, and the protected classifier.
+
+    The latter two are `global.safetensors` and `classifier.safetensors`.
+    """
+    encoder, protected = context.network("robust"), _protected(context)
     bank, everywhere = (
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("bank", "global")
     )
     if context.config.refine:
-        trained = [context.network("baseline"), *trained_sources(context)]
+        others = [context.network("baseline")] if context.config.classifier else []
+        trained = [protected, *others, *trained_sources(context)]
         classifiers: list[Model] = [FoldedNetwork.of(network) for network in trained]
         robust = FoldedNetwork.of(encoder)
         attacked = _attacked(context, classifiers, robust)
@@ -92,6 +102,7 @@ def run(context: Context) -> None:
     size = context.train.images.shape[-1]
     for name, result in (("purifier", bank), ("global", everywhere)):
         Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
+    save_network(context.path("refine", "classifier.safetensors"), protected.cpu())
     forget_sources(context)
     for file in (
         "attacked",
@@ -103,6 +114,17 @@ def run(context: Context) -> None:
         "clusters-checkpoint",
     ):
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
+
+
+def _protected(context: Context) -> ResNet:
+    """The classifier that is protected, in eval mode on the device."""
+    file, known = context.config.classifier, len(context.train.classes)
+    if not file:
+        return context.network("baseline")
+    found = load_network(file)
+    if found.spec["classes"] != known:
+        raise UserError(f"classifier: expected one of {known} classes, got {found.spec['classes']} ({file})")
+    return found.to(context.device).requires_grad_(False)
 
 
 def _trained(
@@ -186,22 +208,23 @@ def task_loss(
     label_weight: float = 0.0,
     clean_share: float = Config.refine_clean_share,
 ) -> Loss:
-    """How far purified images are from the clean ones, for one of `classifiers`, drawn for each step.
+    """How far purified images are from the clean ones for one of `classifiers`, drawn for each step.
 
-    The mean squared difference of the logits, pixel_weight x the mean absolute difference of the pixels and
-    label_weight x the cross-entropy with the true label.
+    The first is drawn half of the time. The mean squared difference of the logits, pixel_weight x the mean
+    absolute difference of the pixels and label_weight x the cross-entropy with the true label.
     """
+    pairs_on = cache(pairs.on)
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        spared = torch.rand(len(batch.rows), generator=batch.generator) < clean_share
-        mirrored = torch.rand(len(batch.rows), generator=batch.generator) < 0.5
-        inputs, clusters = _inputs(pairs, batch.rows.cpu().numpy(), spared.numpy())
-        noisy = torch.where(_per_image(spared, batch.images), batch.images, inputs.to(batch.images))
+        device = batch.images.device
+        spared = (torch.rand(len(batch.rows), generator=batch.generator) < clean_share).to(device)
+        mirrored = (torch.rand(len(batch.rows), generator=batch.generator) < 0.5).to(device)
+        inputs, clusters = pairs_on(device).inputs(batch.rows, spared)
+        noisy = torch.where(per_image(spared), batch.images, inputs)
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
-        with torch.autocast(noisy.device.type, enabled=False):
-            purified = module(noisy, torch.from_numpy(clusters).to(noisy.device) if chosen else None)
-        which = torch.randint(len(classifiers), (), generator=batch.generator) if len(classifiers) > 1 else 0
-        classifier = classifiers[int(which)]
+        with torch.autocast(device.type, enabled=False):
+            purified = module(noisy, clusters if chosen else None)
+        classifier = classifiers[_listener(len(classifiers), batch.generator)]
         with torch.no_grad():
             wanted = classifier(clean).float()
         logits = classifier(purified).float()
@@ -213,21 +236,28 @@ def task_loss(
     return loss
 
 
+def _listener(count: int, source: torch.Generator) -> int:
+    """0, the protected classifier, for half of the draws, and each other number below `count` as often."""
+    if count == 1:
+        return 0
+    return max(0, int(torch.randint(2 * (count - 1), (), generator=source)) - (count - 2))
+
+
 def _validation(
     context: Context, classifier: Model, pairs: Pairs, rows: np.ndarray, chosen: bool
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Accuracy of the classifier on purified validation images, clean and attacked; both in [0, 1]."""
+    there, dataset = pairs.on(context.device), context.train
 
     def accuracy(module: nn.Module, spared: bool) -> float:
         right = 0
-        for start in range(0, len(rows), IMAGES_TOGETHER):
-            mine = rows[start : start + IMAGES_TOGETHER]
-            inputs, clusters = _inputs(pairs, mine, np.full(len(mine), spared))
+        for mine in torch.from_numpy(rows).split(IMAGES_TOGETHER):
+            marks = torch.full((len(mine),), spared, device=context.device)
+            inputs, clusters = there.inputs(mine.to(context.device), marks)
             if spared:
-                inputs = torch.from_numpy(context.train.images[mine]).float() / 255
-            index = torch.from_numpy(clusters).to(context.device) if chosen else None
-            answers = classifier(module(inputs.to(context.device), index)).argmax(1).cpu().numpy()
-            right += int((answers == context.train.labels[mine]).sum())
+                inputs = torch.from_numpy(dataset.images[mine]).to(context.device).float() / 255
+            answers = classifier(module(inputs, clusters if chosen else None)).argmax(1).cpu().numpy()
+            right += int((answers == dataset.labels[mine]).sum())
         return right / len(rows)
 
     @torch.no_grad()
@@ -237,20 +267,8 @@ def _validation(
     return validate
 
 
-def _inputs(pairs: Pairs, rows: np.ndarray, spared: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """Attacked images of these rows, float in [0, 1], and clusters: the clean image's where spared."""
-    places = np.searchsorted(pairs.rows, rows)
-    clusters = np.where(spared, pairs.clean_clusters[places], pairs.attacked_clusters[places])
-    return torch.from_numpy(pairs.attacked[places]).float() / 255, clusters
-
-
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
-    return torch.where(_per_image(mirrored, images), images.flip(3), images).contiguous()
-
-
-def _per_image(marks: Tensor, images: Tensor) -> Tensor:
-    """Booleans [batch] that broadcast against images [batch, channels, height, width]."""
-    return marks[:, None, None, None].to(images.device)
+    return torch.where(per_image(mirrored), images.flip(3), images).contiguous()
 
 
 STAGE = Stage(
