@@ -193,3 +193,38 @@ def test_errors_name_the_argument(rng):
         arguments = {**good, **wrong}
         with pytest.raises(error, match=message):
             srdfast.lista_gradient(arguments.pop("grad"), **arguments)
+
+
+@pytest.mark.parametrize("group", ["_one_by_one", "_all_at_once"])
+def test_learning_meets_each_signal_once_with_its_dictionary(group):
+    torch = pytest.importorskip("torch")
+    from srdfast import lista_learned
+
+    index = torch.tensor([4, 0, 4, 4, 2, 0])
+    met = [
+        (dictionary, row)
+        for dictionaries, rows in getattr(lista_learned, group)(index, 6)
+        for dictionary, own in zip(range(6)[dictionaries], rows.tolist(), strict=True)
+        for row in own
+        if row < len(index)
+    ]
+    assert sorted(met, key=lambda pair: pair[1]) == list(zip(index.tolist(), range(6), strict=True))
+
+
+def test_learning_is_the_same_from_all_dictionaries_at_once(rng, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from srdfast import lista_learned
+
+    grad, signals, synthesis, analysis = (
+        torch.from_numpy(rng.standard_normal(shape)) for shape in ((9, 7), (9, 7), (4, 11, 7), (4, 11, 7))
+    )
+    thresholds, index = (
+        torch.full((4, 11), 0.1, dtype=torch.float64),
+        torch.tensor([0, 3, 0, 1, 1, 1, 0, 3, 0]),
+    )
+    call = (grad, signals, analysis, thresholds, synthesis, index, 3, True)
+    one_by_one = lista_learned.learned_gradients(*call)
+    monkeypatch.setattr(lista_learned, "_one_by_one", lista_learned._all_at_once)
+    for mine, theirs in zip(lista_learned.learned_gradients(*call), one_by_one, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert one_by_one[1][2].eq(0).all() and one_by_one[1][3].ne(0).any()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-TOGETHER = 8192  # signals whose steps are in memory at once
+TOGETHER = 8192  # signals of a dictionary whose steps are in memory at once
 
 
 def learned_gradients(
@@ -36,17 +36,35 @@ def learned_gradients(
         steps: shrinkage steps.
         rebuilt: what `grad` belongs to.
     """
-    of_signals = torch.zeros_like(signals, memory_format=torch.contiguous_format)
+    count = len(signals)
+    # Groups of dictionaries with signals are filled up with a row of zeros, which adds nothing to any sum.
+    padded_grad, padded_signals = (
+        torch.cat([part, part.new_zeros(1, part.shape[1])]) for part in (grad, signals)
+    )
+    of_signals = torch.zeros_like(padded_signals)
     of_learned = [part.new_zeros(part.shape) for part in (analysis, thresholds, synthesis)]
     stacks, sums = _stacked(analysis, thresholds, synthesis), _stacked(*of_learned)
-    for dictionary, rows in _groups(index, len(signals), signals.device):
-        own_analysis, own_thresholds, own_synthesis = (stack[dictionary] for stack in stacks)
+    owners = torch.zeros(count, dtype=torch.int64, device=signals.device) if index is None else index.long()
+    groups = _all_at_once if signals.is_cuda else _one_by_one  # a GPU waits for each small product
+    parts = (
+        (dictionaries, part)
+        for dictionaries, rows in groups(owners, len(stacks[0]))
+        for part in rows.split(TOGETHER, dim=1)
+    )
+    for dictionaries, rows in parts:
+        own_analysis, own_thresholds, own_synthesis = (stack[dictionaries] for stack in stacks)
         of_signals[rows], *of_own = _through_steps(
-            grad[rows], signals[rows], own_analysis, own_thresholds, own_synthesis, steps, rebuilt
+            padded_grad[rows],
+            padded_signals[rows],
+            own_analysis,
+            own_thresholds[:, None],
+            own_synthesis,
+            steps,
+            rebuilt,
         )
         for total, part in zip(sums, of_own, strict=True):
-            total[dictionary] += part
-    return of_signals, of_learned[0], of_learned[1], of_learned[2]
+            total[dictionaries] += part
+    return of_signals[:count], of_learned[0], of_learned[1], of_learned[2]
 
 
 def _stacked(analysis: Tensor, thresholds: Tensor, synthesis: Tensor) -> tuple[Tensor, ...]:
@@ -57,16 +75,22 @@ def _stacked(analysis: Tensor, thresholds: Tensor, synthesis: Tensor) -> tuple[T
     )
 
 
-def _groups(index: Tensor | None, count: int, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    """Each dictionary in use with some of its signals, always in the same order."""
-    used = [0] if index is None else index.unique().tolist()
-    for dictionary in used:
-        if index is None:
-            rows = torch.arange(count, device=device)
-        else:
-            rows = (index == dictionary).nonzero()[:, 0]
-        for part in rows.split(TOGETHER):
-            yield dictionary, part
+def _one_by_one(index: Tensor, dictionaries: int) -> Iterator[tuple[slice, Tensor]]:
+    """Each dictionary in use with its signals, int64 [1, signals]."""
+    sizes = index.bincount(minlength=dictionaries).tolist()
+    for dictionary, rows in enumerate(index.argsort(stable=True).split(sizes)):
+        if len(rows):
+            yield slice(dictionary, dictionary + 1), rows[None]
+
+
+def _all_at_once(index: Tensor, dictionaries: int) -> Iterator[tuple[slice, Tensor]]:
+    """All dictionaries with their signals, int64 [dictionaries, signals], filled up with len(index)."""
+    order, sizes = index.argsort(stable=True), index.bincount(minlength=dictionaries)
+    owners = index[order]
+    places = torch.arange(len(index), device=index.device) - (sizes.cumsum(0) - sizes)[owners]
+    rows = index.new_full((dictionaries, int(sizes.max())), len(index))
+    rows[owners, places] = order
+    yield slice(0, dictionaries), rows
 
 
 def _through_steps(
@@ -78,14 +102,18 @@ def _through_steps(
     steps: int,
     rebuilt: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same for signals of one dictionary."""
+    """The same for signals [group, n, features], each of its own of `group` dictionaries.
+
+    The thresholds are [group, 1, atoms], their gradient [group, atoms].
+    """
     codes, moved, rests = [], [signals @ analysis.mT], [signals]  # codes are zero before the first step
     for _ in range(steps - 1):
         codes.append(_shrunk(moved[-1], thresholds))
         rests.append(signals - codes[-1] @ synthesis)
         moved.append(codes[-1] + rests[-1] @ analysis.mT)
     of_signals = torch.zeros_like(signals)
-    of_analysis, of_thresholds, of_synthesis = map(torch.zeros_like, (analysis, thresholds, synthesis))
+    of_analysis, of_synthesis = torch.zeros_like(analysis), torch.zeros_like(synthesis)
+    of_thresholds = thresholds.new_zeros(thresholds.shape[0], thresholds.shape[2])
     if rebuilt:
         of_synthesis += _shrunk(moved[-1], thresholds).mT @ grad
     of_codes = grad @ synthesis.mT if rebuilt else grad
@@ -93,7 +121,7 @@ def _through_steps(
         of_moved = of_codes * (moved[step].abs() > thresholds)
         of_rest = of_moved @ analysis
         of_signals += of_rest
-        of_thresholds -= (of_moved * moved[step].sign()).sum(0)
+        of_thresholds -= (of_moved * moved[step].sign()).sum(1)
         of_analysis += of_moved.mT @ rests[step]
         if step > 0:
             of_codes = of_moved - of_rest @ synthesis.mT
