@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From clusters to a refined purifier: the last training stages, interrupted at every epoch of them."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 
@@ -14,9 +15,10 @@ import srdfast
 torch = pytest.importorskip("torch")
 from srdfast.errors import UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
+from srdfast.networks import ResNet, load_network, save_network  # noqa: E402
 from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
-from srdfast.stages.refine import settings, task_loss  # noqa: E402
+from srdfast.stages.refine import _listener, settings, task_loss  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,
@@ -144,6 +146,35 @@ def test_training_starts_from_the_dictionaries_of_an_earlier_purifier(finished):
         np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(UserError, match="refine_start: expected dictionaries x atoms x features"):
         earlier(str(path), replace(bank, synthesis=bank.synthesis[:, :-1]), steps=4)
+
+
+def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):
+    """It is attacked and kept beside the purifier, and the baseline is one of the other networks."""
+    file = tmp_path / "own.safetensors"
+    torch.manual_seed(5)
+    save_network(file, ResNet(depth=10, width=3))
+    config = replace(TINY, classifier=str(file), refine_sources=0, refine_encoder_epochs=0, refine_epochs=1)
+    shutil.copytree(finished.out, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "7_refine")
+    context = train(data, tmp_path / "run", config, "refine", progress=False)
+    kept, own = (
+        load_network(path).state_dict() for path in (context.path("refine", "classifier.safetensors"), file)
+    )
+    assert all(torch.equal(kept[name], own[name]) for name in own)
+    assert settings(config)["classifier"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+    save_network(file, ResNet(depth=10, width=3, classes=4))
+    with pytest.raises(UserError, match=r"classifier: expected one of 10 classes, got 4 \("):
+        train(data, tmp_path / "run", config, "refine", progress=False, redo=True)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(data, tmp_path / "run", replace(config, classifier="nowhere"), "refine", progress=False)
+
+
+def test_the_protected_classifier_is_listened_to_half_of_the_time():
+    source = torch.Generator().manual_seed(0)
+    drawn = np.bincount([_listener(4, source) for _ in range(3000)]) / 3000
+    np.testing.assert_allclose(drawn, [1 / 2, 1 / 6, 1 / 6, 1 / 6], atol=0.03)
+    assert {_listener(2, source) for _ in range(50)} == {0, 1} and _listener(1, source) == 0
 
 
 def test_an_option_left_alone_leaves_the_settings_of_a_run_alone():
