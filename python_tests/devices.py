@@ -66,7 +66,8 @@ def redirect_to(device, monkeypatch):
 def _redirected(function, device):
     def run(first, *rest, out=None, **options):
         prepared_there = any(
-            isinstance(value, srdfast.Prepared) and value.dtype == "float32" for value in rest
+            isinstance(value, srdfast.Prepared) and value.dtype == "float32"
+            for value in (*rest, *options.values())
         )
         if not (isinstance(first, np.ndarray) and (first.dtype in _MOVED or prepared_there)):
             return function(first, *rest, **options, **({} if out is None else {"out": out}))
