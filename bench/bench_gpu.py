@@ -7,6 +7,7 @@ A timed call is `REPEATS` calls and one wait for the GPU. Dictionaries are prepa
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -46,15 +47,23 @@ def many(problem, sized, gpu):
 @pytest.mark.parametrize(("features", "max_atoms"), [(64, 4), (64, 8), (192, 4)])
 def bench_omp(timed_on_gpu, many, features, max_atoms, selection):
     signals, dictionary = many(features, 256)
-    on_cpu = srdfast.omp(signals[:999].cpu(), dictionary.cpu(), max_atoms, selection=selection)
-    found = srdfast.omp(signals[:999], dictionary, max_atoms, selection=selection)
-    assert (found.indices.cpu() == on_cpu.indices).float().mean() > 0.999  # but for ties within rounding
+    few, coded = signals[:999], functools.partial(srdfast.omp, max_atoms=max_atoms, selection=selection)
+    found, on_cpu = coded(few, dictionary), coded(few.cpu(), dictionary.cpu())
+    left = mean_residual(few, dictionary, found)
+    assert left == pytest.approx(mean_residual(few.cpu(), dictionary.cpu(), on_cpu), rel=1e-4)
+    # But for ties within rounding, and for signals that are atoms: rounding is left of them, and coded on.
+    assert (found.indices.cpu() == on_cpu.indices).float().mean() > 0.99
     prepared = srdfast.prepare(dictionary)
     timed_on_gpu(
         lambda: srdfast.omp(signals, prepared, max_atoms, selection=selection),
         "gpu: omp", f"{features} features, 256 atoms, L={max_atoms}, {selection}", "srdfast", len(signals),
         "signals", work=omp_work(features, 256, max_atoms, selection),
     )  # fmt: skip
+
+
+def mean_residual(signals, dictionary, codes):
+    """What codes leave of the signals: the mean of the squared norms."""
+    return (signals - codes.reconstruct(dictionary)).square().sum(1).double().mean().item()
 
 
 @pytest.mark.parametrize("library", ["srdfast", "torch FISTA"])

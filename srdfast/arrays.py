@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._core import cuda_built, is_capturing
+from ._core import cuda_built, is_capturing, require_not_forked
 from .errors import DeviceError
 
 Array = Any
@@ -57,6 +57,11 @@ class Kind:
         """An uninitialised array; `dtype` defaults to the one computed in."""
         return _empty(self.library, self.device, shape, dtype or self.dtype)
 
+    def numbers(self, count: int) -> Array:
+        """int64 0, 1, ... up to `count`, which is left out."""
+        with _current(self.library, self.device):
+            return self.library.arange(count, **_placed(self.library, self.device))
+
     @cached_property
     def place(self) -> CudaPlace | None:
         """Where the kernels of one call run on arrays of this kind; None is the CPU."""
@@ -72,7 +77,8 @@ def kind_of(name: str, array: Array) -> Kind:
 
     Raises:
         TypeError: not an array, or not of floating dtype.
-        DeviceError: a torch tensor that no kernel can read.
+        DeviceError: a torch tensor that no kernel can read, or an array on a GPU in a process that was forked
+            from one that had used it.
     """
     library = library_of(name, array)
     dtype = dtype_name(array)
@@ -81,8 +87,10 @@ def kind_of(name: str, array: Array) -> Kind:
         raise DeviceError(f"{name}: expected a dense tensor on a CPU or CUDA device, got one {what}")
     if dtype not in _COMPUTED + _STORED:
         raise TypeError(f"{name}: expected float32 or float64 (or float16, bfloat16 as storage), got {dtype}")
-    computed = "float32" if dtype in _STORED else dtype
-    return Kind(library, None if library is np else array.device, computed, dtype)
+    device = None if library is np else array.device
+    if not _is_cpu(device):
+        require_not_forked()  # before the library is asked for anything on the GPU: its errors tell less
+    return Kind(library, device, "float32" if dtype in _STORED else dtype, dtype)
 
 
 def place_of(library: Any, device: Any) -> CudaPlace | None:
@@ -91,7 +99,7 @@ def place_of(library: Any, device: Any) -> CudaPlace | None:
     Raises:
         DeviceError: this build has no CUDA kernels.
     """
-    if library is np or getattr(device, "type", "cuda") == "cpu":
+    if _is_cpu(device):
         return None
     if not cuda_built:
         raise DeviceError(
@@ -108,6 +116,11 @@ def place_of(library: Any, device: Any) -> CudaPlace | None:
     return CudaPlace(
         number, pointer, lambda size: _empty(library, device, (size,), "uint8"), stream.synchronize
     )
+
+
+def _is_cpu(device: Any) -> bool:
+    """Whether a device is the CPU: numpy's, which is None, or torch's."""
+    return device is None or getattr(device, "type", "cuda") == "cpu"
 
 
 def _empty(library: Any, device: Any, shape: Sequence[int], dtype: str) -> Array:

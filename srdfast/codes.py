@@ -68,8 +68,8 @@ class OMPCodes:
         """Codes [batch, atoms], zero outside the support."""
         kind = kind_of("values", self.values)
         codes = kind.library.zeros_like(kind.empty((len(self.values), self.atoms + 1), kind.result_dtype))
-        rows = kind.library.arange(len(self.values))[:, None]
-        codes[rows, kind.library.where(self.indices < 0, self.atoms, self.indices)] = self.values
+        columns = self.indices % (self.atoms + 1)  # -1 becomes the last, which is left out
+        codes[kind.numbers(len(self.values))[:, None], columns] = self.values
         return contiguous(codes[:, : self.atoms])
 
     def reconstruct(self, dictionary: Array, index: Array | None = None) -> Array:

@@ -10,15 +10,6 @@
 namespace srdfast {
 namespace {
 
-// A forked process inherits the memory of a GPU's context, but not the context.
-void require_not_forked() {
-  static const pid_t first_user = getpid();
-  if (getpid() == first_user) return;
-  throw DeviceError(
-      "this process was forked from one that had computed on a GPU, and cannot use it; start it with "
-      "multiprocessing's \"spawn\" or \"forkserver\"");
-}
-
 std::string memory_name(std::int32_t type, std::int32_t id) {
   if (type == dlpack::kCpu || type == dlpack::kCudaHost) return "CPU memory";
   if (type == dlpack::kCuda || type == dlpack::kCudaManaged) return "cuda:" + std::to_string(id);
@@ -26,6 +17,14 @@ std::string memory_name(std::int32_t type, std::int32_t id) {
 }
 
 }  // namespace
+
+void require_not_forked() {
+  static const pid_t first_user = getpid();
+  if (getpid() == first_user) return;
+  throw DeviceError(
+      "this process was forked from one that had computed on a GPU, and cannot use it; start it with "
+      "multiprocessing's \"spawn\" or \"forkserver\"");
+}
 
 Call::Call(const py::object& place) : place_(place) {
   if (!on_cuda()) return;

@@ -15,10 +15,13 @@ namespace srdfast {
 
 namespace py = pybind11;
 
+// Throws DeviceError in a process that was forked from one that had come here before: it inherits the memory
+// of a GPU's context, but not the context.
+void require_not_forked();
+
 class Call {
  public:
-  // `place` is None for the CPU, else a srdfast.arrays.CudaPlace. Throws DeviceError in a process that was
-  // forked from one that had used a GPU.
+  // `place` is None for the CPU, else a srdfast.arrays.CudaPlace; a forked process is refused.
   explicit Call(const py::object& place);
 
   bool on_cuda() const { return !place_.is_none(); }

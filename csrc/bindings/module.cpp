@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bindings/call.hpp"
 #include "bindings/ops.hpp"
 #include "bindings/tensor_arg.hpp"
 #include "core/cpu_level.hpp"
@@ -57,6 +58,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("is_capturing", [](int device, std::uintptr_t stream) {
     return srdfast::cuda::is_capturing(device, reinterpret_cast<void*>(stream));
   });
+  module.def("require_not_forked", &srdfast::require_not_forked);
   module.attr("cuda_built") = srdfast::cuda::built();
   module.attr("compiler") = SRDFAST_COMPILER;
   module.attr("version") = SRDFAST_VERSION;

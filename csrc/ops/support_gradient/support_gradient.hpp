@@ -69,20 +69,21 @@ SRDFAST_INLINE void solve_on_support(const Team& team, int count, int features, 
   int rank = 0;
   for (int j = 0; j < count; ++j) {
     T* const row = upper + elimination_row(j, count);
-    const bool room = rank < features;
     team.for_each(count + 1 - j, [=](int place) {
       const int i = j + place;
-      const T entry = i < count ? gram(j, i) : values[j];
-      T rest = entry;
+      T rest = i < count ? gram(j, i) : values[j];
       for (int m = 0; m < j; ++m) {
         const T* const earlier = upper + elimination_row(m, count);
         rest -= earlier[j] * inverses[m] * earlier[i];
       }
       row[i] = rest;
-      if (place == 0) inverses[j] = room && rest > kDependent<T> * entry ? 1 / rest : T(0);
     });
     team.sync();
-    if (inverses[j] != 0) ++rank;
+    // Only now: lanes that read the inverses before it may have read them in whole vectors.
+    const T inverse = rank < features && row[j] > kDependent<T> * gram(j, j) ? 1 / row[j] : T(0);
+    team.once([=] { inverses[j] = inverse; });
+    if (inverse != 0) ++rank;
+    team.sync();
   }
   team.for_each(count, [=](int j) { values[j] = upper[elimination_row(j, count) + count] * inverses[j]; });
   team.sync();
