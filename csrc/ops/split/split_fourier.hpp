@@ -147,7 +147,8 @@ struct RowPair {
   }
 };
 
-// Planes [planes, height, width] as pairs of rows.
+// Planes [planes, height, width] as pairs of rows, fewer than 2^31: more of a width worth the while would
+// fill no GPU's memory.
 struct RowPairs {
   int planes, height, width;
 
@@ -196,10 +197,10 @@ struct RowsForwardBody : LinesBody {
     });
     fourier_forward(block, axis.fourier, lines);
     for_each_pair(block, args.pairs, axis.lines(), [&](int line, const RowPair& pair, int first, int step) {
-      for (int x = first; x < width; x += step) {
-        const ComplexNumber own = lines(x, line), partner = lines(axis.partners[x], line);
-        pair.store(axis.frequency(x, own, partner), args.frequencies, x);
-      }
+      transfer(
+          first, step, width,
+          [&](int x) { return axis.frequency(x, lines(x, line), lines(axis.partners[x], line)); },
+          [&](int x, const ComplexNumber& frequency) { pair.store(frequency, args.frequencies, x); });
     });
   }
 };
