@@ -198,6 +198,23 @@ def test_split_and_patches_are_those_of_the_cpu(cuda, rng):
     np.testing.assert_allclose(back(averaged), images, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(66, 250), (65, 96), (64, 19), (13, 224)], ids=str)
+def test_long_planes_are_split_as_on_the_cpu(cuda, rng, size):
+    images = rng.random((2, 3, *size)).astype(np.float32)
+    for strength in (0.0, 5.0, 1e6):
+        bands = srdfast.split(on_device(cuda, images), strength)
+        for mine, theirs in zip(bands, srdfast.split(images, strength), strict=True):
+            np.testing.assert_allclose(back(mine), theirs, atol=4e-6)
+
+
+@pytest.mark.parametrize("size", [(96, 130), (77, 1080)], ids=str)
+def test_a_long_plane_has_the_same_bits_whatever_the_batch(cuda, rng, size):
+    """More planes make larger blocks."""
+    images = on_device(cuda, rng.random((40, 1, *size)).astype(np.float32))
+    for alone, together in zip(srdfast.split(images[7:8]), srdfast.split(images), strict=True):
+        np.testing.assert_array_equal(back(alone)[0], back(together)[7])
+
+
 def test_results_can_be_written_into_kept_arrays(cuda, rng):
     images = on_device(cuda, rng.random((2, 3, 9, 12)).astype(np.float32))
     kept = images * 0, images * 0

@@ -546,7 +546,11 @@ int main() {
   test_patches(Images(1, 1, 8, 8), 8, 8);
   test_split(Images(2, 2, 12, 20), 5);
   test_split(Images(1, 1, 1, 9), 0.5);
-  test_split(Images(1, 1, 150, 21), 100);  // wider than one block's columns
+  test_split(Images(1, 1, 149, 21), 100);  // wider than one block's columns
+  test_split(Images(1, 2, 65, 96), 5);     // both axes by Fourier transforms, an odd number of rows
+  test_split(Images(1, 1, 77, 117), 1e4);  // an odd number of columns as well
+  test_split(Images(2, 1, 64, 19), 5);     // one axis each
+  test_split(Images(1, 1, 7, 270), 5);
 
   const Images images(3, 2, 11, 14);
   const Signals atoms(3, 2, 40, 2 * 5 * 5);

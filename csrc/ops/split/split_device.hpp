@@ -1,146 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Tikhonov split on a device: cosine transforms of both axes as products with dense matrices.
+// The Tikhonov split on a device: the cosine transform along the rows, along the columns, a damping of each
+// frequency, and back.
 //
-// With C_n the orthonormal cosine transform of length n, which diagonalises the second difference with
-// reflecting boundary (eigenvalues 2 - 2 cos(pi k / n)),
-//
-//     low = C_h^T ((C_h x C_w^T) / (1 + strength (e_k + e_l))) C_w.
+// Each axis has its own way: long ones whose prime factors are small by Fourier transforms in shared memory,
+// the others as products with dense matrices.
 #pragma once
 
-#include <cmath>
-
-#include "device/matrix_product.hpp"
 #include "ops/split/split.hpp"
+#include "ops/split/split_dense.hpp"
+#include "ops/split/split_fourier.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-constexpr double kPi = 3.14159265358979323846;
-
-// cosine [length, length], row k of C; eigenvalues [length]
-struct CosineBody : ItemBody {
-  struct Arguments {
-    float* cosine;
-    float* eigenvalues;
-    int length;
-  };
-
-  template <class Block>
-  SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void*) {
-    const std::int64_t length = args.length;
-    const double full = static_cast<double>(length);
-    for_each_item(block, length * length, [&](std::int64_t i) {
-      const std::int64_t k = i / length, x = i % length;
-      // cos(pi k (2x + 1) / 2n) has the period 4n in k (2x + 1): reduced exactly, before it is rounded.
-      const double phase = static_cast<double>(k * (2 * x + 1) % (4 * length));
-      args.cosine[i] = static_cast<float>(sqrt((k == 0 ? 1.0 : 2.0) / full) * cos(kPi * phase / (2 * full)));
-      if (x == 0) {
-        const double half = sin(kPi * static_cast<double>(k) / (2 * full));
-        args.eigenvalues[k] = static_cast<float>(4 * half * half);
-      }
-    });
-  }
-};
-
-// The transform of one axis, ordered for products.
-struct CosineTables {
-  PackedShape shape;
-  const float* forward;      // C^T [pixel, frequency]
-  const float* backward;     // C [frequency, pixel]
-  const float* eigenvalues;  // [length]
-};
-
-template <class Queue>
-CosineTables cosine_tables(Queue& queue, int length) {
-  const std::int64_t size = std::int64_t{length} * length;
-  float* const cosine = queue.template take<float>(size);
-  float* const eigenvalues = queue.template take<float>(length);
-  launch_items<CosineBody>(queue, size, {cosine, eigenvalues, length});
-  const PackedShape shape{length, length};
-  return {shape, packed_matrices(queue, cosine, 0, 1, length, shape, 1),
-          packed_matrices(queue, cosine, 0, length, 1, shape, 1), eigenvalues};
+// A launch of a body whose blocks take `axis.lines()` pairs of rows.
+template <class Body, class Queue>
+void launch_rows(Queue& queue, const typename Body::Arguments& args) {
+  const int lines = args.axis.lines();
+  queue.template launch<Body>((args.pairs.count() + lines - 1) / lines, args);
 }
-
-// Element k of row `row` of planes [planes, height, width], whose rows are the planes' rows.
-struct RowsOf {
-  const float* planes;
-  int width;
-
-  SRDFAST_INLINE float operator()(std::int64_t, std::int64_t row, int k) const {
-    return planes[row * width + k];
-  }
-};
-
-// The same where the rows are the planes' columns.
-struct ColumnsOf {
-  const float* planes;
-  int height, width;
-
-  SRDFAST_INLINE float operator()(std::int64_t, std::int64_t row, int k) const {
-    return planes[(row / width * height + k) * width + row % width];
-  }
-};
-
-struct IntoRows {
-  float* planes;
-  int width;
-
-  SRDFAST_INLINE void operator()(std::int64_t, std::int64_t row, int column, float value) const {
-    planes[row * width + column] = value;
-  }
-};
-
-struct IntoColumns {
-  float* planes;
-  int height, width;
-
-  SRDFAST_INLINE void operator()(std::int64_t, std::int64_t row, int column, float value) const {
-    planes[(row / width * height + column) * width + row % width] = value;
-  }
-};
-
-// Both axes are transformed: damps each frequency on the way.
-struct DampedIntoColumns {
-  IntoColumns into;
-  const float *of_rows, *of_columns;  // eigenvalues
-  float strength;
-
-  SRDFAST_INLINE void operator()(std::int64_t batch, std::int64_t row, int column, float value) const {
-    const float eigenvalue = of_rows[column] + of_columns[row % into.width];
-    into(batch, row, column, value / (1 + strength * eigenvalue));
-  }
-};
-
-struct BandsInto {
-  const float* images;
-  float *low, *high;
-  int width;
-
-  SRDFAST_INLINE void operator()(std::int64_t, std::int64_t row, int column, float value) const {
-    const std::int64_t i = row * width + column;
-    low[i] = value;
-    high[i] = images[i] - value;
-  }
-};
 
 template <class Queue>
 void split_device(Queue& queue, const SplitProblem<float>& problem) {
-  const std::int64_t planes = problem.images.extent(0);
+  constexpr int kMostLines = 1 << 10;
+  constexpr int kSector = 4, kCacheLine = 16;  // lines of two columns each that fill one
+  const std::int64_t planes = problem.images.extent(0), limit = queue.shared_limit();
   const int height = static_cast<int>(problem.images.extent(1)),
             width = static_cast<int>(problem.images.extent(2));
-  const CosineTables rows = cosine_tables(queue, height);
-  const CosineTables columns = height == width ? rows : cosine_tables(queue, width);
-  float* const half = queue.template take<float>(problem.images.size());
-  float* const whole = queue.template take<float>(problem.images.size());
+  const bool fourier_rows = has_fourier_axis(width, limit), fourier_columns = has_fourier_axis(height, limit);
   const float strength = static_cast<float>(problem.strength);
-  matrix_product(queue, RowsOf{problem.images.data, width}, columns.forward, 0, columns.shape, 1,
-                 planes * height, IntoRows{half, width});
-  matrix_product(queue, ColumnsOf{half, height, width}, rows.forward, 0, rows.shape, 1, planes * width,
-                 DampedIntoColumns{{whole, height, width}, rows.eigenvalues, columns.eigenvalues, strength});
-  matrix_product(queue, ColumnsOf{whole, height, width}, rows.backward, 0, rows.shape, 1, planes * width,
-                 IntoColumns{half, height, width});
-  matrix_product(queue, RowsOf{half, width}, columns.backward, 0, columns.shape, 1, planes * height,
-                 BandsInto{problem.images.data, problem.low.data, problem.high.data, width});
+  float* const half = queue.template take<float>(problem.images.size());
+
+  // The transform along the rows is as long as the planes are wide.
+  CosineAxis along_rows{}, along_columns{};
+  CosineTables rows{}, columns{};
+  if (fourier_rows) along_rows = cosine_axis(queue, width);
+  if (!fourier_rows) rows = cosine_tables(queue, width);
+  if (fourier_columns) along_columns = height == width ? along_rows : cosine_axis(queue, height);
+  if (!fourier_columns) columns = height == width ? rows : cosine_tables(queue, height);
+
+  const RowPairs pairs{static_cast<int>(planes), height, width};
+  if (fourier_rows) {
+    along_rows = in_blocks(along_rows, pairs.count(), 1, kMostLines, limit);
+    launch_rows<RowsForwardBody>(queue, {along_rows, pairs, problem.images.data, half});
+  } else {
+    matrix_product(queue, RowsOf{problem.images.data, width}, rows.forward, 0, rows.shape, 1, planes * height,
+                   IntoRows{half, width});
+  }
+  const float* const of_rows = fourier_rows ? along_rows.eigenvalues : rows.eigenvalues;
+  if (fourier_columns) {
+    along_columns = in_blocks(along_columns, planes * width / 2, kSector, kCacheLine, limit);
+    const ColumnsBody::Arguments args{along_columns, planes, width, half, of_rows, strength};
+    queue.template launch<ColumnsBody>(ColumnsBody::blocks(args), args);
+  } else {
+    float* const whole = queue.template take<float>(problem.images.size());
+    matrix_product(queue, ColumnsOf{half, height, width}, columns.forward, 0, columns.shape, 1,
+                   planes * width,
+                   DampedIntoColumns{{whole, height, width}, columns.eigenvalues, of_rows, strength});
+    matrix_product(queue, ColumnsOf{whole, height, width}, columns.backward, 0, columns.shape, 1,
+                   planes * width, IntoColumns{half, height, width});
+  }
+  if (fourier_rows) {
+    launch_rows<RowsBackwardBody>(
+        queue, {along_rows, pairs, half, problem.images.data, problem.low.data, problem.high.data});
+  } else {
+    matrix_product(queue, RowsOf{half, width}, rows.backward, 0, rows.shape, 1, planes * height,
+                   BandsInto{problem.images.data, problem.low.data, problem.high.data, width});
+  }
 }
 
 }  // namespace SRDFAST_LEVEL
