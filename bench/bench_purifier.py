@@ -7,6 +7,7 @@ import torch
 
 import srdfast
 from srdfast import pretrained
+from srdfast.microbench import purify_work
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def bench_batch(timed, crops, purifier, sized):
     timed(
         lambda: purifier.purify(images), "purifier cifar10", f"batch of {len(images)}", "srdfast",
         len(images), "images", beside=beside, describe=describe,
+    )  # fmt: skip
+
+
+def bench_dictionaries(timed, crops, purifier, sized):
+    """The kernels in the setting that ships, each image by the dictionary of its cluster."""
+    bank, images = purifier.bank, crops(sized(256, 8), 3, 32, 32)
+    high, clusters = srdfast.split(images, bank.split_strength)[1], purifier.assign(images)
+    prepared = srdfast.prepare(bank.synthesis, bank.analysis, bank.thresholds)
+    dictionaries, atoms, _ = bank.synthesis.shape
+    case = f"{dictionaries} dictionaries of {atoms} atoms, stride {bank.stride}, LISTA({bank.coder.steps})"
+    timed(
+        lambda: srdfast.purify_patches(high, prepared, bank.coder, index=clusters, stride=bank.stride),
+        "purifier cifar10", case, "srdfast", len(images), "images",
+        work=purify_work(images.shape[1:], atoms, bank.coder, stride=bank.stride),
     )  # fmt: skip
 
 
