@@ -16,7 +16,7 @@ from srdfast.files import load_tensors
 from srdfast.networks import ResNet
 from srdfast.stages import robust
 from srdfast.stages.run import ORDER, Config, Context, train
-from srdfast.training import Schedule, augment, fit, generator, learning_rate_at
+from srdfast.training import Schedule, augment, cross_entropy, fit, generator, learning_rate_at
 
 STAGES = "baseline,latents,clusters,distributions,robust"
 TINY = Config(
@@ -289,3 +289,22 @@ def test_an_unknown_optimizer_is_named(tmp_path):
     dataset = Dataset(np.zeros((2, 3, 8, 8), np.uint8), np.zeros(2, np.int64), ("a",), "made")
     with pytest.raises(ValueError, match="optimizer"):
         fit(ResNet(10, 4, 1), dataset, np.arange(2), Schedule(1, optimizer="x"), checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize(("capability", "fast"), [("DEFAULT", False), ("AVX2", False), ("AVX512", True)])
+def test_bfloat16_is_left_to_processors_that_compute_in_it(capability, fast, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    seen = []
+
+    def loss(net, batch):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return cross_entropy(net, batch)
+
+    images = np.zeros((8, 3, 8, 8), np.uint8)
+    data = Dataset(images, np.arange(8) % 2, ("a", "b"), "zeros")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    for wanted in (True, False):
+        schedule = Schedule(epochs=1, batch=8, bf16=wanted)
+        path = tmp_path / f"{wanted}.safetensors"
+        fit(net, data, np.arange(8), schedule, loss=loss, checkpoint=path, progress=False)
+    assert seen == [fast, False]

@@ -39,7 +39,7 @@ class Schedule:
         weight_decay: pull toward zero on every parameter.
         optimizer: "sgd" (Nesterov momentum 0.9) or "adam".
         warmup: share of the steps spent rising linearly to the peak; the rest falls as a cosine to zero.
-        bf16: compute in bfloat16 where autocast allows it, with channels-last layout.
+        bf16: channels-last layout and, where `bfloat16_is_fast`, bfloat16 as far as autocast allows it.
         augment: random crops (padding of one eighth) and mirror images.
         seed: with the epoch's number, the source of all randomness.
     """
@@ -85,6 +85,18 @@ def generator(*key: int) -> torch.Generator:
     """A CPU generator seeded by a sequence of non-negative integers, such as (seed, epoch)."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16; a CPU without AVX-512 takes ten times as long so."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+
+
+def in_bfloat16(device: torch.device, wanted: bool = True) -> torch.autocast:
+    """A context in which networks compute in bfloat16, if that is wanted and fast."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and bfloat16_is_fast(device))
 
 
 def split_rows(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +167,7 @@ def fit(
         dataset: where the images come from.
         rows: int64 [n], the rows to train on.
         schedule: see `Schedule`.
-        loss: maps (net, batch) to the loss and the logits; it runs under autocast when `schedule.bf16`.
+        loss: maps (net, batch) to the loss and the logits; it runs under the schedule's autocast.
         checkpoint: file written after every epoch and, if it is there at the start, continued from.
         validate: measures the network after each epoch, in eval mode.
         keep_best: name of the measure whose best epoch is kept; None keeps the last.
@@ -235,7 +247,7 @@ def _train_epoch(
         state.optimizer.param_groups[0]["lr"] = learning_rate_at(
             epoch * steps + step, schedule.epochs * steps, schedule
         )
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=schedule.bf16):
+        with in_bfloat16(device, schedule.bf16):
             value, logits = loss(state.net, Batch(inputs, wanted, chosen, draws))
         state.optimizer.zero_grad()
         value.backward()

@@ -37,7 +37,7 @@ from ..stages.config import Config
 from ..stages.learned import LearnedDictionaries
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.refine import task_loss
-from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
+from ..training import History, Loss, Schedule, cross_entropy, fit, generator, in_bfloat16, split_rows
 from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from .recipes import Recipe
 
@@ -307,7 +307,7 @@ def _in_bfloat16(loss: Loss) -> Loss:
             self.module = module
 
         def forward(self, images: Tensor, index: Tensor | None) -> Tensor:
-            with torch.autocast(images.device.type, torch.bfloat16):
+            with in_bfloat16(images.device):
                 return self.module(images).float()
 
     return lambda module, batch: loss(Coarse(module), batch)

@@ -24,7 +24,7 @@ class Config:
     images: int | None = _option(None, "use so many training images, the first of each class (default: all)")
     size: int | None = _option(None, "side in pixels that a folder of pictures is resized to (default: 224)")
     validation: float = _option(0.02, "share of the training images kept aside for choices")
-    bf16: bool = _option(True, "train in bfloat16 where that is safe")
+    bf16: bool = _option(True, "train in bfloat16 where that is safe and the device computes in it")
     depth: int = _option(18, "layers of both networks: 10 or 18")
     width: int = _option(16, "features of the networks' first stage; the latents have eight times as many")
     batch: int = _option(128, "images a training step")

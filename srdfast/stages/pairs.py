@@ -17,7 +17,7 @@ from ..attacks import ATTACKS, Model, attack_batches
 from ..files import load_tensors, save_tensors
 from ..nearest import NearestCluster
 from ..networks import ResNet
-from ..training import generator, resident, take
+from ..training import generator, in_bfloat16, resident, take
 from .run import Context
 
 IMAGES_TOGETHER = 512
@@ -171,7 +171,7 @@ def attack_in_shares(
         if name in ("pgd", "vmi_fgsm"):
             options["seed"] = seed
         inputs = images[rows].to(device).float() / 255
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with in_bfloat16(device, bf16):
             found = attack_batches(ATTACKS[name], models[source], inputs, labels[rows].to(device), **options)
         attacked[rows] = (found * 255).round().to(torch.uint8).cpu()
     return attacked
