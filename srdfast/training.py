@@ -39,7 +39,7 @@ class Schedule:
         weight_decay: pull toward zero on every parameter.
         optimizer: "sgd" (Nesterov momentum 0.9) or "adam".
         warmup: share of the steps spent rising linearly to the peak; the rest falls as a cosine to zero.
-        bf16: channels-last layout and, where `bfloat16_is_fast`, bfloat16 as far as autocast allows it.
+        bf16: where `bfloat16_is_fast`, compute in it as far as autocast allows, with channels-last layout.
         augment: random crops (padding of one eighth) and mirror images.
         seed: with the epoch's number, the source of all randomness.
     """
@@ -92,6 +92,11 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+
+
+def layout(device: torch.device, bf16: bool) -> torch.memory_format:
+    """The layout of networks and images that goes with `in_bfloat16`."""
+    return torch.channels_last if bf16 and bfloat16_is_fast(device) else torch.contiguous_format
 
 
 def in_bfloat16(device: torch.device, wanted: bool = True) -> torch.autocast:
@@ -180,8 +185,7 @@ def fit(
     """
     device = torch.device(device)
     net.to(device)
-    if schedule.bf16:
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(memory_format=layout(device, schedule.bf16))  # type: ignore[call-overload]
     state = _State(net, schedule)
     if checkpoint.is_file():
         state.load(checkpoint)
@@ -241,9 +245,7 @@ def _train_epoch(
         chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
         pixels, wanted = take(images, chosen, device), take(labels, chosen, device)
         pixels = augment(pixels, draws) if schedule.augment else pixels
-        inputs = pixels.float().div_(255)
-        if schedule.bf16:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs = pixels.float().div_(255).contiguous(memory_format=layout(device, schedule.bf16))
         state.optimizer.param_groups[0]["lr"] = learning_rate_at(
             epoch * steps + step, schedule.epochs * steps, schedule
         )
