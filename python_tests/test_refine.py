@@ -13,7 +13,7 @@ from PIL import Image
 import srdfast
 
 torch = pytest.importorskip("torch")
-from srdfast.errors import UserError  # noqa: E402
+from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.networks import ResNet, load_network, save_network  # noqa: E402
 from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
@@ -168,6 +168,10 @@ def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):
         train(data, tmp_path / "run", config, "refine", progress=False, redo=True)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         train(data, tmp_path / "run", replace(config, classifier="nowhere"), "refine", progress=False)
+    with pytest.raises(ModelFormatError, match=r"purifier\.safetensors: expected a network file"):
+        other = str(finished.path("refine", "purifier.safetensors"))
+        train(data, tmp_path / "new", replace(config, classifier=other), STAGES, progress=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_protected_classifier_is_listened_to_half_of_the_time():

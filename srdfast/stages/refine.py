@@ -47,7 +47,10 @@ from .sources import forget_sources, trained_sources
 
 def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
-    protected = {"classifier": _content(config.classifier)} if config.classifier else {}
+    protected = {}
+    if config.classifier:
+        load_network(config.classifier)  # one that cannot be read is told before anything is trained
+        protected = {"classifier": _content(config.classifier)}
     if not config.refine:
         return {**protected, "refine": False}
     chosen = {
