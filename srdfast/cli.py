@@ -264,7 +264,7 @@ def _models(model: str, classifier: Path | None, device: str) -> tuple[Purifier,
     if (Path(model) / "7_refine").is_dir():
         refined = Path(model) / "7_refine"
         file, other = refined / "purifier.safetensors", refined / "global.safetensors"
-        classifier = classifier or Path(model) / "7_refine" / "classifier.safetensors"
+        classifier = classifier or refined / "classifier.safetensors"
     else:
         file = Path(model) if Path(model).is_file() else pretrained.path(model)
         other = file.with_name(f"{file.stem}-global.safetensors")

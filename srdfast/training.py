@@ -9,7 +9,7 @@ one that is not.
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,6 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
-
-
-def layout(device: torch.device, bf16: bool) -> torch.memory_format:
-    """The layout of networks and images that goes with `in_bfloat16`."""
-    return torch.channels_last if bf16 and bfloat16_is_fast(device) else torch.contiguous_format
 
 
 def in_bfloat16(device: torch.device, wanted: bool = True) -> torch.autocast:
@@ -185,7 +180,9 @@ def fit(
     """
     device = torch.device(device)
     net.to(device)
-    net.to(memory_format=layout(device, schedule.bf16))  # type: ignore[call-overload]
+    schedule = replace(schedule, bf16=schedule.bf16 and bfloat16_is_fast(device))
+    if schedule.bf16:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(net, schedule)
     if checkpoint.is_file():
         state.load(checkpoint)
@@ -245,11 +242,13 @@ def _train_epoch(
         chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
         pixels, wanted = take(images, chosen, device), take(labels, chosen, device)
         pixels = augment(pixels, draws) if schedule.augment else pixels
-        inputs = pixels.float().div_(255).contiguous(memory_format=layout(device, schedule.bf16))
+        inputs = pixels.float().div_(255)
+        if schedule.bf16:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         state.optimizer.param_groups[0]["lr"] = learning_rate_at(
             epoch * steps + step, schedule.epochs * steps, schedule
         )
-        with in_bfloat16(device, schedule.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bf16):
             value, logits = loss(state.net, Batch(inputs, wanted, chosen, draws))
         state.optimizer.zero_grad()
         value.backward()

@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 
 #include "device/queue.hpp"
 
@@ -40,7 +41,7 @@ SRDFAST_INLINE ComplexNumber swapped(const ComplexNumber& a) { return {a.im, a.r
 
 // exp(-2 pi i turn / turns), for 0 <= turn < turns
 SRDFAST_INLINE ComplexNumber device_root(std::int64_t turn, std::int64_t turns) {
-  const double angle = -2 * 3.14159265358979323846 * static_cast<double>(turn) / static_cast<double>(turns);
+  const double angle = -2 * std::numbers::pi * static_cast<double>(turn) / static_cast<double>(turns);
   return {static_cast<float>(cos(angle)), static_cast<float>(sin(angle))};
 }
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..attacks.base import per_image
 from ..networks import ResNet, load_network, save_network
-from ..training import Batch, Loss, Schedule, augment, fit, layout, resident, take
+from ..training import Batch, Loss, Schedule, augment, fit, resident, take
 from .robust import likelihood_distance, training_attack
 from .run import Context
 
@@ -80,8 +80,7 @@ def transfer_loss(context: Context, attacked: Mapping[str, np.ndarray]) -> Loss:
         own = (drawn >= 1 - OWN_SHARE).nonzero()[:, 0].to(device)
         others = take(versions, torch.searchsorted(rows, batch.rows), device).to(batch.images) / 255
         images = torch.where(per_image(transferred), others, batch.images)
-        images = augment(images, batch.generator)
-        images = images.contiguous(memory_format=layout(device, config.bf16))
+        images = torch.empty_like(batch.images).copy_(augment(images, batch.generator))
         if len(own):
             images[own] = attack(net, images[own], batch.labels[own], seed=batch.generator)
         latents = net.latents(images)

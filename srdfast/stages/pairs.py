@@ -79,11 +79,14 @@ class Pairs:
     attacked: np.ndarray
     clean_clusters: np.ndarray
     attacked_clusters: np.ndarray
+    _moved: "dict[torch.device, PairTensors]" = field(default_factory=dict, init=False, repr=False)
 
     def on(self, device: torch.device) -> "PairTensors":
-        """The same as tensors, on a device as far as its memory goes."""
-        parts = (self.rows, self.attacked, self.clean_clusters, self.attacked_clusters)
-        return PairTensors(*(resident(part, device) for part in parts))
+        """The same as tensors, on a device as far as its memory goes; moved there once."""
+        if device not in self._moved:
+            parts = (self.rows, self.attacked, self.clean_clusters, self.attacked_clusters)
+            self._moved[device] = PairTensors(*(resident(part, device) for part in parts))
+        return self._moved[device]
 
 
 @dataclass(frozen=True)

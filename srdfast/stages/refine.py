@@ -5,11 +5,10 @@ Training images are attacked (`pairs.py`), on the protected classifier and on ot
 they shall give each of these classifiers, and the robust network, the logits of the clean ones. First one SRD
 is trained for all images; every cluster's SRD starts from it and is then trained on the images that the
 encoder (`encoder.py`) puts in that cluster, attacked or not: the choice that inference will make.
-Crops of pictures without labels, where there are any, belong to the class that the classifier sees in them.
+Crops of pictures without labels, where there are any, belong to the class that the baseline sees in them.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -216,13 +215,12 @@ def task_loss(
     The first is drawn half of the time. The mean squared difference of the logits, pixel_weight x the mean
     absolute difference of the pixels and label_weight x the cross-entropy with the true label.
     """
-    pairs_on = cache(pairs.on)
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         device = batch.images.device
         spared = (torch.rand(len(batch.rows), generator=batch.generator) < clean_share).to(device)
         mirrored = (torch.rand(len(batch.rows), generator=batch.generator) < 0.5).to(device)
-        inputs, clusters = pairs_on(device).inputs(batch.rows, spared)
+        inputs, clusters = pairs.on(device).inputs(batch.rows, spared)
         noisy = torch.where(per_image(spared), batch.images, inputs)
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
         with torch.autocast(device.type, enabled=False):
@@ -250,13 +248,14 @@ def _validation(
     context: Context, classifier: Model, pairs: Pairs, rows: np.ndarray, chosen: bool
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Accuracy of the classifier on purified validation images, clean and attacked; both in [0, 1]."""
-    there, dataset = pairs.on(context.device), context.train
+    dataset = context.train
 
     def accuracy(module: nn.Module, spared: bool) -> float:
         right = 0
         for mine in torch.from_numpy(rows).split(IMAGES_TOGETHER):
-            marks = torch.full((len(mine),), spared, device=context.device)
-            inputs, clusters = there.inputs(mine.to(context.device), marks)
+            there = mine.to(context.device)
+            marks = torch.full_like(there, spared, dtype=torch.bool)
+            inputs, clusters = pairs.on(there.device).inputs(there, marks)
             if spared:
                 inputs = torch.from_numpy(dataset.images[mine]).to(context.device).float() / 255
             answers = classifier(module(inputs, clusters if chosen else None)).argmax(1).cpu().numpy()

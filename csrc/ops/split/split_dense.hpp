@@ -8,13 +8,12 @@
 #pragma once
 
 #include <cmath>
+#include <numbers>
 
 #include "device/matrix_product.hpp"
 
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
-
-constexpr double kPi = 3.14159265358979323846;
 
 // cosine [length, length], row k of C; eigenvalues [length]
 struct CosineBody : ItemBody {
@@ -32,9 +31,10 @@ struct CosineBody : ItemBody {
       const std::int64_t k = i / length, x = i % length;
       // cos(pi k (2x + 1) / 2n) has the period 4n in k (2x + 1): reduced exactly, before it is rounded.
       const double phase = static_cast<double>(k * (2 * x + 1) % (4 * length));
-      args.cosine[i] = static_cast<float>(sqrt((k == 0 ? 1.0 : 2.0) / full) * cos(kPi * phase / (2 * full)));
+      args.cosine[i] =
+          static_cast<float>(sqrt((k == 0 ? 1.0 : 2.0) / full) * cos(std::numbers::pi * phase / (2 * full)));
       if (x == 0) {
-        const double half = sin(kPi * static_cast<double>(k) / (2 * full));
+        const double half = sin(std::numbers::pi * static_cast<double>(k) / (2 * full));
         args.eigenvalues[k] = static_cast<float>(4 * half * half);
       }
     });

@@ -10,6 +10,8 @@
 // wherever the Fourier transform leaves them.
 #pragma once
 
+#include <numbers>
+
 #include "device/fourier.hpp"
 
 namespace srdfast {
@@ -62,7 +64,7 @@ struct CosineAxisBody : ItemBody {
       const int position = static_cast<int>(i), k = plan.frequency_at(position);
       axis.turns[position] = device_root(k, std::int64_t{4} * length);
       axis.partners[position] = plan.position_of(k == 0 ? 0 : length - k);
-      const double half = sin(3.14159265358979323846 * static_cast<double>(k) / (2.0 * length));
+      const double half = sin(std::numbers::pi * static_cast<double>(k) / (2.0 * length));
       axis.eigenvalues[position] = static_cast<float>(4 * half * half);
     });
   }
@@ -111,6 +113,11 @@ struct LinesBody {
   static constexpr int kThreads = 256;
   static constexpr bool kFewerWillDo = true;
   static constexpr int kResident = 2;
+
+  template <class Arguments>
+  static std::int64_t shared_bytes(const Arguments& args) {
+    return args.axis.bytes();
+  }
 };
 
 // store(i, load(i)) for i = first, first + step, ... below count. Several loads are under way before the
@@ -183,8 +190,6 @@ struct RowsForwardBody : LinesBody {
     float* frequencies;
   };
 
-  static std::int64_t shared_bytes(const Arguments& args) { return args.axis.bytes(); }
-
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void* shared) {
     const CosineAxis& axis = args.axis;
@@ -213,8 +218,6 @@ struct RowsBackwardBody : LinesBody {
     const float *frequencies, *images;
     float *low, *high;
   };
-
-  static std::int64_t shared_bytes(const Arguments& args) { return args.axis.bytes(); }
 
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void* shared) {
@@ -260,8 +263,6 @@ struct ColumnsBody : LinesBody {
   };
 
   static std::int64_t blocks(const Arguments& args) { return args.planes * args.tiles(); }
-  static std::int64_t shared_bytes(const Arguments& args) { return args.axis.bytes(); }
-
   template <class Block>
   SRDFAST_INLINE static void run(const Block& block, const Arguments& args, void* shared) {
     const CosineAxis& axis = args.axis;
