@@ -9,6 +9,7 @@ from srdfast.errors import ModelFormatError
 from srdfast.files import load_tensors, save_tensors
 from srdfast.folded import FoldedNetwork
 from srdfast.networks import ResNet, build, load_network, save_network, tensors_of
+from srdfast.straight import StraightNet
 
 
 @pytest.fixture
@@ -119,3 +120,20 @@ def test_the_folded_network_gives_the_same_latents(depth, stem, side):
 def test_all_tensors_are_listed(net):
     expected = {id(tensor) for tensor in [*net.parameters(), *net.buffers()]}
     assert {id(tensor) for tensor in tensors_of(net)} == expected
+
+
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize(("kernel", "stem", "side"), [(3, 1, 32), (5, 1, 16), (3, 4, 96), (5, 4, 64)])
+def test_a_network_without_shortcuts_halves_three_times_and_averages(kernel, stem, side, separable):
+    net = StraightNet(4, classes=5, kernel=kernel, stem=stem, separable=separable).eval()
+    images = torch.rand(2, 3, side, side)
+    assert net.layers((images - net.mean) / net.std).shape == (2, 32, side // stem // 8, side // stem // 8)
+    assert net(images).shape == (2, 5)
+
+
+def test_separable_convolutions_take_a_fraction_of_the_weights():
+    whole, parts = (
+        sum(weights.numel() for weights in StraightNet(16, kernel=5, separable=separable).parameters())
+        for separable in (False, True)
+    )
+    assert parts < whole / 10

@@ -16,6 +16,12 @@ torch = pytest.importorskip("torch")
 from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.networks import ResNet, load_network, save_network  # noqa: E402
+from srdfast.opponents.networks import (  # noqa: E402
+    Denoiser,
+    load_opponent,
+    multiply_adds,
+    purifier_multiply_adds,
+)
 from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
 from srdfast.stages.refine import _listener, settings, task_loss  # noqa: E402
@@ -47,9 +53,10 @@ TINY = Config(
     refine_epochs=2,
     refine_batch=20,
     refine_label_weight=1.0,
-    refine_sources=1,
+    refine_sources=3,
     refine_source_epochs=1,
     refine_encoder_epochs=1,
+    refine_denoiser=True,
 )
 
 
@@ -88,8 +95,18 @@ def test_the_refined_purifier_works_and_leaves_nothing_behind(finished):
     clean = purifier(images)
     assert clean.shape == images.shape and clean.dtype == torch.uint8
     files = {path.name for path in finished.path("refine").iterdir()}
-    models = {"purifier.safetensors", "global.safetensors", "classifier.safetensors"}
+    models = {f"{name}.safetensors" for name in ("purifier", "global", "classifier", "denoiser")}
     assert files == {*models, "started.json", "done.json"}
+
+
+def test_the_denoiser_costs_as_much_as_the_purifier_and_was_trained(finished):
+    denoiser, _ = load_opponent(finished.path("refine", "denoiser.safetensors"))
+    purifier = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    shape = finished.train.images.shape[1:]
+    cost, wider = (multiply_adds(Denoiser(denoiser.spec["width"] + more), shape) for more in (0, 1))
+    assert cost <= purifier_multiply_adds(purifier, shape) < wider
+    images, _ = finished.test.tensors(0, 4)
+    assert not torch.equal(denoiser(images), images)  # as they are before training
 
 
 class KilledError(Exception):
@@ -111,9 +128,10 @@ def test_a_refinement_killed_after_every_epoch_ends_with_the_same_bits(data, fin
             break
         except KilledError:
             kills += 1
-    # One epoch of the source, one of the encoder, two of the dictionary for all, two of the clusters'.
-    assert kills == 6
-    for name in ("purifier", "global"):
+    # One epoch of each source, one of the encoder, two of the dictionary for all, two of the clusters', and four
+    # of the denoiser.
+    assert kills == 12
+    for name in ("purifier", "global", "denoiser"):
         expected, _ = load_tensors(finished.path("refine", f"{name}.safetensors"))
         found, _ = load_tensors(context.path("refine", f"{name}.safetensors"))
         assert expected.keys() == found.keys()
@@ -154,6 +172,7 @@ def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):
     torch.manual_seed(5)
     save_network(file, ResNet(depth=10, width=3))
     config = replace(TINY, classifier=str(file), refine_sources=0, refine_encoder_epochs=0, refine_epochs=1)
+    config = replace(config, refine_denoiser=False)
     shutil.copytree(finished.out, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "7_refine")
     context = train(data, tmp_path / "run", config, "refine", progress=False)

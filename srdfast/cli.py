@@ -14,16 +14,12 @@ import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from .answers import answer, complain
 from .errors import DataError
 from .stages.config import Config
 from .video.options import add_arguments as add_video_arguments
-
-if TYPE_CHECKING:
-    from .networks import ResNet
-    from .purifier import Purifier
 
 DEFAULT = " (default: %(default)s)"
 
@@ -237,14 +233,18 @@ def _evaluate(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     device = choose_device(options.device)
-    purifier, one_dictionary, classifier = _models(options.model, options.classifier, device)
+    models = _models(options.model, options.classifier, device)
     test = load(options.data, "test", limit=images, size=options.size)
     train = load(options.data, "train", size=options.size)
     opponents = None
     if options.opponents is not None:
         recipe = RECIPES[options.preset]
-        opponents = Opponents(options.opponents, train, purifier, classifier, recipe, device)
-    subject = Subject(purifier, classifier, test, train, one_dictionary, opponents, options.stl, device)
+        opponents = Opponents(
+            options.opponents, train, models["purifier"], models["classifier"], recipe, device
+        )
+    subject = Subject(
+        **models, test=test, train=train, opponents=opponents, stl_images=options.stl, device=device
+    )
     parts = None if options.parts is None else _names(options.parts)
     found = study(subject, settings, options.out, parts=parts)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found.table(), flush=True)
@@ -255,27 +255,34 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _models(model: str, classifier: Path | None, device: str) -> tuple[Purifier, Purifier | None, ResNet]:
-    """The purifier, the one with a single dictionary if there is one, and the classifier to protect."""
+def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
+    """Of `study.Subject`: the purifier, the classifier, and what else of a run is compared."""
     from . import pretrained
     from .networks import load_network
+    from .opponents.networks import load_opponent
     from .purifier import Purifier
 
-    if (Path(model) / "7_refine").is_dir():
-        refined = Path(model) / "7_refine"
-        file, other = refined / "purifier.safetensors", refined / "global.safetensors"
-        classifier = classifier or refined / "classifier.safetensors"
+    refined, beside = Path(model) / "7_refine", ("global", "denoiser", "classifier")
+    if refined.is_dir():
+        files = {name: refined / f"{name}.safetensors" for name in ("purifier", *beside)}
     else:
         file = Path(model) if Path(model).is_file() else pretrained.path(model)
-        other = file.with_name(f"{file.stem}-global.safetensors")
-        classifier = classifier or file.with_name(f"{file.stem}-classifier.safetensors")
-    if not file.exists():
-        raise FileNotFoundError(f"{file}: no such file; has the run come to its end?")
-    if not classifier.exists():
-        raise FileNotFoundError(f"{classifier}: no such file; name the network to protect with --classifier")
-    purifier = Purifier.load(file).to(device).eval()
-    one_dictionary = Purifier.load(other).to(device).eval() if other.exists() else None
-    return purifier, one_dictionary, load_network(classifier)
+        files = {name: file.with_name(f"{file.stem}-{name}.safetensors") for name in beside}
+        files["purifier"] = file
+    network = classifier or files["classifier"]
+    if not files["purifier"].exists():
+        raise FileNotFoundError(f"{files['purifier']}: no such file; has the run come to its end?")
+    if not network.exists():
+        raise FileNotFoundError(f"{network}: no such file; name the network to protect with --classifier")
+    found: dict[str, Any] = {
+        "purifier": Purifier.load(files["purifier"]).to(device).eval(),
+        "classifier": load_network(network),
+    }
+    if files["global"].exists():
+        found["one_dictionary"] = Purifier.load(files["global"]).to(device).eval()
+    if files["denoiser"].exists():
+        found["denoiser"] = load_opponent(files["denoiser"])[0].to(device)
+    return found
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -111,7 +111,9 @@ class Subject:
         test: the images of the tables.
         train: the training images, for strengths and opponents.
         one_dictionary: a purifier with one dictionary for all images.
-        opponents: trained rivals; None: those rows and settings are left out.
+        denoiser: a convolutional denoiser of the purifier's cost.
+        opponents: trained rivals, also in the place of the two above where they are None; None: those rows
+            and settings are left out.
         stl_images: test images on which STL is measured, which takes seconds an image; 0: none.
         device: where to compute.
     """
@@ -121,6 +123,7 @@ class Subject:
     test: Dataset
     train: Dataset
     one_dictionary: Purifier | None = None
+    denoiser: nn.Module | None = None
     opponents: Opponents | None = None
     stl_images: int = 0
     device: str | torch.device = "cpu"
@@ -188,8 +191,9 @@ def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -
 def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
     rows = standard_rows(subject.purifier, _one_dictionary(subject), rivals)
     rows.insert(-3, random_dictionary_row("random dictionary", subject.purifier))
-    if subject.opponents is not None:
-        rows.insert(-3, module_row("convolutional denoiser", subject.opponents.denoiser))
+    denoiser = _denoiser(subject)
+    if denoiser is not None:
+        rows.insert(-3, module_row("convolutional denoiser", denoiser))
     if subject.stl_images:
         filters = _filters(subject, out)
         row = image_row("STL (SPORCO)", stl(filters))
@@ -203,7 +207,9 @@ def _rows_of_the_second(subject: Subject, rivals: dict[str, Purify], opponents: 
     one = _one_dictionary(subject)
     if one is not None:
         rows.append(purifier_row("srdfast, one dictionary", one))
-    rows.append(module_row("convolutional denoiser", opponents.denoiser))
+    denoiser = _denoiser(subject)
+    if denoiser is not None:
+        rows.append(module_row("convolutional denoiser", denoiser))
     rows.append(purifier_row(SRDFAST, subject.purifier))
     return rows
 
@@ -212,6 +218,12 @@ def _one_dictionary(subject: Subject) -> Purifier | None:
     if subject.one_dictionary is None and subject.opponents is not None:
         return subject.opponents.one_dictionary
     return subject.one_dictionary
+
+
+def _denoiser(subject: Subject) -> nn.Module | None:
+    if subject.denoiser is None and subject.opponents is not None:
+        return subject.opponents.denoiser
+    return subject.denoiser
 
 
 def _strengths(subject: Subject, settings: Settings, out: Folder) -> Scores:

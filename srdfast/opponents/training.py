@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..bank import SRDBank
 from ..clusters import Gaussians
@@ -32,12 +32,12 @@ from ..evaluation.outcomes import key_of
 from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
-from ..stages.baseline import accuracy
+from ..stages.baseline import accuracy, inputs_of
 from ..stages.config import Config
 from ..stages.learned import LearnedDictionaries
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.refine import task_loss
-from ..training import History, Loss, Schedule, cross_entropy, fit, generator, in_bfloat16, split_rows
+from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
 from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from .recipes import Recipe
 
@@ -84,7 +84,7 @@ class Opponents:
 
         schedule = self._on_pairs(recipe.denoiser_epochs, recipe.denoiser_rate)
         loss = task_loss([self.classifier.requires_grad_(False)], pairs, False, Config.refine_pixel_weight)
-        return self._trained("denoiser", make, self.train, pairs.rows, schedule, _in_bfloat16(loss))
+        return self._trained("denoiser", make, self.train, pairs.rows, schedule, loss)
 
     @cached_property
     def one_dictionary(self) -> Purifier:
@@ -109,16 +109,11 @@ class Opponents:
     @cached_property
     def second(self) -> nn.Module:
         """A classifier of another architecture, trained on the clean images."""
-        images, recipe = self.train.images, self.recipe
+        recipe = self.recipe
 
         def make() -> nn.Module:
             torch.manual_seed(recipe.seed)
-            channels = range(images.shape[1])
-            return PlainNet(
-                classes=len(self.train.classes),
-                mean=[images[:, channel].mean() / 255 for channel in channels],
-                std=[images[:, channel].std() / 255 for channel in channels],
-            )
+            return PlainNet(**inputs_of(self.train))
 
         schedule = Schedule(recipe.second_epochs, learning_rate=recipe.second_rate, seed=recipe.seed)
         return self._trained("second", make, self.train, self.learned, schedule, cross_entropy)
@@ -296,21 +291,6 @@ def one_of(bank: SRDBank) -> SRDBank:
         analysis=bank.analysis.mean(0, keepdims=True),
         thresholds=bank.thresholds.mean(0, keepdims=True),
     )
-
-
-def _in_bfloat16(loss: Loss) -> Loss:
-    """The loss with the module itself in bfloat16 as well, which a convolutional network bears."""
-
-    class Coarse(nn.Module):
-        def __init__(self, module: nn.Module) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, images: Tensor, index: Tensor | None) -> Tensor:
-            with in_bfloat16(images.device):
-                return self.module(images).float()
-
-    return lambda module, batch: loss(Coarse(module), batch)
 
 
 def _save(path: Path, network: nn.Module, about: dict[str, object]) -> None:

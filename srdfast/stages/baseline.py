@@ -36,28 +36,31 @@ def accuracy(
     return float(right.sum() / max(1, len(rows)))
 
 
-def new_network(context: Context, depth: int | None = None, seed: int | None = None) -> ResNet:
-    """An untrained network for the dataset: seeded weights, the data's moments, a stem for their size.
+def is_small(dataset: Dataset) -> bool:
+    """Whether networks see its images at full resolution from their first layer on."""
+    return max(dataset.images.shape[2:]) <= 64
 
-    Args:
-        context: of the run.
-        depth: layers; by default the run's.
-        seed: of the weights; by default the run's.
-    """
-    images = context.train.images
-    moments = [
-        (images[:, channel].mean() / 255, images[:, channel].std() / 255)
-        for channel in range(images.shape[1])
-    ]
-    torch.manual_seed(context.config.seed if seed is None else seed)
-    return ResNet(
-        depth=context.config.depth if depth is None else depth,
-        width=context.config.width,
-        classes=len(context.train.classes),
-        stem="small" if max(images.shape[2:]) <= 64 else "large",
-        mean=[mean for mean, _ in moments],
-        std=[std for _, std in moments],
-    )
+
+def stem_for(dataset: Dataset) -> str:
+    """The stem of a `ResNet` for images of that size."""
+    return "small" if is_small(dataset) else "large"
+
+
+def inputs_of(dataset: Dataset) -> dict[str, Any]:
+    """What a network must know of a dataset: its number of classes, its channels' moments in [0, 1]."""
+    channels = [dataset.images[:, channel] for channel in range(dataset.images.shape[1])]
+    return {
+        "classes": len(dataset.classes),
+        "mean": [float(channel.mean()) / 255 for channel in channels],
+        "std": [float(channel.std()) / 255 for channel in channels],
+    }
+
+
+def new_network(context: Context) -> ResNet:
+    """The untrained baseline."""
+    config = context.config
+    torch.manual_seed(config.seed)
+    return ResNet(config.depth, config.width, stem=stem_for(context.train), **inputs_of(context.train))
 
 
 def run(context: Context) -> None:

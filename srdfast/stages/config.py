@@ -81,6 +81,9 @@ class Config:
     refine_encoder_epochs: int = _option(
         0, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
     )
+    refine_denoiser: bool = _option(
+        False, "refine: also train a convolutional denoiser of the same cost in the same way, as a rival"
+    )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")

@@ -40,9 +40,10 @@ class LearnedDictionaries(nn.Module):
                 return self(planes, None if index is None else index.repeat(n))
 
             return through_planes(images, plane_by_plane)
-        low, high = split(images, bank.split_strength)
         parts = (self.synthesis, bank.coder, self.analysis, self.thresholds.relu())
-        return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)
+        with torch.autocast(images.device.type, enabled=False):
+            low, high = split(images, bank.split_strength)
+            return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Copies of synthesis atoms, analysis atoms and thresholds."""

@@ -58,7 +58,7 @@ def several(names: list[str]) -> Diet:
     """Of the protected classifier, those called `names`, the mean of all their logits, and the robust one."""
     return Diet(
         {PROTECTED: 0.45, **dict.fromkeys(names, 0.3 / len(names)), TOGETHER: 0.15, ROBUST: 0.1},
-        {"pgd": 0.3, "mi_fgsm": 0.25, "fgsm": 0.15, "vmi_fgsm": 0.3},
+        dict.fromkeys(("pgd", "mi_fgsm", "fgsm", "vmi_fgsm"), 0.25),
         {1.0: 0.7, 0.75: 0.1, 0.5: 0.1, 1.5: 0.1},
         {"pgd": {"steps": 8}, "mi_fgsm": {"steps": 6}, "vmi_fgsm": {"steps": 5, "neighbours": 2}},
     )

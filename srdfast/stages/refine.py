@@ -24,6 +24,7 @@ from ..bank import SRDBank
 from ..errors import UserError
 from ..folded import FoldedNetwork
 from ..networks import ResNet, load_network, save_network
+from ..opponents.networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..purifier import Purifier
 from ..training import Batch, Loss, Schedule, fit
 from .encoder import tuned_encoder
@@ -58,6 +59,7 @@ def settings(config: Config) -> dict[str, Any]:
         "clean_share": config.refine_clean_share,
         "sources": config.refine_sources,
         "encoder_epochs": config.refine_encoder_epochs,
+        "denoiser": config.refine_denoiser,
     }
     unusual = {name: value for name, value in chosen.items() if value != getattr(Config, f"refine_{name}")}
     return {
@@ -84,16 +86,17 @@ def _content(file: str) -> str:
 def run(context: Context) -> None:
     """Write `purifier.safetensors`, the same with one SRD for all images, and the protected classifier.
 
-    The latter two are `global.safetensors` and `classifier.safetensors`.
+    The latter two are `global.safetensors` and `classifier.safetensors`; `denoiser.safetensors` is the rival
+    of the same cost, where `refine_denoiser` asks for one.
     """
     encoder, protected = context.network("robust"), _protected(context)
     bank, everywhere = (
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("bank", "global")
     )
     if context.config.refine:
-        others = [context.network("baseline")] if context.config.classifier else []
-        trained = [protected, *others, *trained_sources(context)]
-        classifiers: list[Model] = [FoldedNetwork.of(network) for network in trained]
+        residual = [protected, *([context.network("baseline")] if context.config.classifier else [])]
+        classifiers: list[Model] = [FoldedNetwork.of(network) for network in residual]
+        classifiers += trained_sources(context)
         robust = FoldedNetwork.of(encoder)
         attacked = _attacked(context, classifiers, robust)
         encoder = tuned_encoder(context, attacked)
@@ -102,8 +105,14 @@ def run(context: Context) -> None:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
     size = context.train.images.shape[-1]
-    for name, result in (("purifier", bank), ("global", everywhere)):
-        Purifier(result, encoder, image_size=size).save(context.path("refine", f"{name}.safetensors"))
+    purifiers = {
+        "purifier": Purifier(bank, encoder, image_size=size),
+        "global": Purifier(everywhere, encoder, image_size=size),
+    }
+    if context.config.refine and context.config.refine_denoiser:
+        _train_denoiser(context, purifiers["purifier"], classifiers, pairs)
+    for name, result in purifiers.items():
+        result.save(context.path("refine", f"{name}.safetensors"))
     save_network(context.path("refine", "classifier.safetensors"), protected.cpu())
     forget_sources(context)
     for file in (
@@ -114,6 +123,7 @@ def run(context: Context) -> None:
         "clusters-bank",
         "global-checkpoint",
         "clusters-checkpoint",
+        "denoiser-checkpoint",
     ):
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
 
@@ -163,13 +173,39 @@ def _train(
 ) -> SRDBank:
     """Trains the dictionaries of `bank`, with `chosen` each on the images of its cluster."""
     result = context.path("refine", f"{name}-bank.safetensors")
+    if not result.is_file():
+        module = LearnedDictionaries(bank)
+        _fit(context, name, module, classifiers, pairs, chosen, context.config.refine_epochs)
+        module.trained().save(result)
+    return SRDBank.load(result)
+
+
+def _train_denoiser(context: Context, purifier: Purifier, classifiers: Sequence[Model], pairs: Pairs) -> None:
+    """Writes a denoiser of the purifier's cost, trained as both kinds of dictionaries are."""
+    result = context.path("refine", "denoiser.safetensors")
     if result.is_file():
-        return SRDBank.load(result)
+        return
+    shape = context.train.images.shape[1:]
+    torch.manual_seed(context.config.seed)
+    denoiser = denoiser_of_cost(purifier_multiply_adds(purifier, shape), shape)
+    _fit(context, "denoiser", denoiser, classifiers, pairs, False, 2 * context.config.refine_epochs)
+    save_opponent(result, denoiser.cpu(), {})
+
+
+def _fit(
+    context: Context,
+    name: str,
+    module: nn.Module,
+    classifiers: Sequence[Model],
+    pairs: Pairs,
+    chosen: bool,
+    epochs: int,
+) -> None:
+    """Trains what maps images and clusters to purified images; with `chosen` it is told the clusters."""
     config = context.config
     _, validation = context.split
-    module = LearnedDictionaries(bank)
     schedule = Schedule(
-        epochs=config.refine_epochs,
+        epochs=epochs,
         batch=min(config.refine_batch, len(pairs.rows)),
         learning_rate=config.refine_lr,
         weight_decay=0.0,
@@ -196,10 +232,8 @@ def _train(
         validate=_validation(context, classifiers[0], pairs, np.intersect1d(pairs.rows, validation), chosen),
         device=context.device,
         progress=context.progress,
-        after_epoch=context.report_epoch(f"refine {name}", config.refine_epochs),
+        after_epoch=context.report_epoch(f"refine {name}", epochs),
     )
-    module.trained().save(result)
-    return module.trained()
 
 
 def task_loss(
@@ -223,8 +257,7 @@ def task_loss(
         inputs, clusters = pairs.on(device).inputs(batch.rows, spared)
         noisy = torch.where(per_image(spared), batch.images, inputs)
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
-        with torch.autocast(device.type, enabled=False):
-            purified = module(noisy, clusters if chosen else None)
+        purified = module(noisy, clusters if chosen else None).float()
         classifier = classifiers[_listener(len(classifiers), batch.generator)]
         with torch.no_grad():
             wanted = classifier(clean).float()
