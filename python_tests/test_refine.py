@@ -128,8 +128,8 @@ def test_a_refinement_killed_after_every_epoch_ends_with_the_same_bits(data, fin
             break
         except KilledError:
             kills += 1
-    # One epoch of each source, one of the encoder, two of the dictionary for all, two of the clusters', and four
-    # of the denoiser.
+    # One epoch of each source and of the encoder, two of the dictionary for all and of the clusters', four of
+    # the denoiser.
     assert kills == 12
     for name in ("purifier", "global", "denoiser"):
         expected, _ = load_tensors(finished.path("refine", f"{name}.safetensors"))

@@ -105,15 +105,12 @@ def run(context: Context) -> None:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
     size = context.train.images.shape[-1]
-    purifiers = {
-        "purifier": Purifier(bank, encoder, image_size=size),
-        "global": Purifier(everywhere, encoder, image_size=size),
-    }
+    purifier = Purifier(bank, encoder, image_size=size)
+    purifier.save(context.path("refine", "purifier.safetensors"))
+    Purifier(everywhere, encoder, image_size=size).save(context.path("refine", "global.safetensors"))
+    save_network(context.path("refine", "classifier.safetensors"), protected)
     if context.config.refine and context.config.refine_denoiser:
-        _train_denoiser(context, purifiers["purifier"], classifiers, pairs)
-    for name, result in purifiers.items():
-        result.save(context.path("refine", f"{name}.safetensors"))
-    save_network(context.path("refine", "classifier.safetensors"), protected.cpu())
+        _train_denoiser(context, purifier, classifiers, pairs)
     forget_sources(context)
     for file in (
         "attacked",
