@@ -24,7 +24,7 @@ from srdfast.opponents.networks import (  # noqa: E402
 )
 from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
-from srdfast.stages.refine import _listener, settings, task_loss  # noqa: E402
+from srdfast.stages.refine import Terms, _listener, settings, task_loss  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,
@@ -193,11 +193,12 @@ def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_the_protected_classifier_is_listened_to_half_of_the_time():
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_the_protected_classifier_is_listened_to_in_its_share(share):
     source = torch.Generator().manual_seed(0)
-    drawn = np.bincount([_listener(4, source) for _ in range(3000)]) / 3000
-    np.testing.assert_allclose(drawn, [1 / 2, 1 / 6, 1 / 6, 1 / 6], atol=0.03)
-    assert {_listener(2, source) for _ in range(50)} == {0, 1} and _listener(1, source) == 0
+    drawn = np.bincount([_listener(4, share, source) for _ in range(3000)]) / 3000
+    np.testing.assert_allclose(drawn, [share, *[(1 - share) / 3] * 3], atol=0.03)
+    assert _listener(1, share, source) == 0
 
 
 def test_an_option_left_alone_leaves_the_settings_of_a_run_alone():
@@ -223,7 +224,7 @@ def test_the_loss_is_of_logits_pixels_and_labels(rng):
         return images.flatten(1) @ weights
 
     batch = Batch(images, labels, torch.arange(6), torch.Generator().manual_seed(0))
-    value, logits = task_loss([classifier, classifier], pairs, False, 3.0, 2.0)(Darker(), batch)
+    value, logits = task_loss([classifier, classifier], pairs, False, Terms(3.0, 2.0))(Darker(), batch)
     share = torch.nn.functional.cross_entropy(logits, labels)
     mean = images.mean()  # the attacked images are the clean ones, rounded to 8 bits
     expected = logits.square().mean() + 3 * 0.5 * mean + 2 * share

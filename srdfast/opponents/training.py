@@ -33,10 +33,9 @@ from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..stages.baseline import accuracy, inputs_of
-from ..stages.config import Config
 from ..stages.learned import LearnedDictionaries
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
-from ..stages.refine import task_loss
+from ..stages.refine import Terms, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
 from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from .recipes import Recipe
@@ -83,7 +82,7 @@ class Opponents:
             return denoiser_of_cost(purifier_multiply_adds(self.purifier, shape), shape)
 
         schedule = self._on_pairs(recipe.denoiser_epochs, recipe.denoiser_rate)
-        loss = task_loss([self.classifier.requires_grad_(False)], pairs, False, Config.refine_pixel_weight)
+        loss = task_loss([self.classifier.requires_grad_(False)], pairs, False, Terms())
         return self._trained("denoiser", make, self.train, pairs.rows, schedule, loss)
 
     @cached_property
@@ -91,9 +90,7 @@ class Opponents:
         """The purifier with one dictionary: the mean of its own, trained further on the pairs."""
         start, recipe = one_of(self.purifier.bank), self.recipe
         schedule = self._on_pairs(recipe.dictionary_epochs, recipe.dictionary_rate)
-        loss = task_loss(
-            [self.classifier.requires_grad_(False)], self.pairs, False, Config.refine_pixel_weight
-        )
+        loss = task_loss([self.classifier.requires_grad_(False)], self.pairs, False, Terms())
         path, mark = self.folder / "one-dictionary.safetensors", self._mark("one_dictionary")
         if not path.is_file() or load_tensors(path)[1].get("mark") != mark:
             module = LearnedDictionaries(start)

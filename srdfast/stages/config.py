@@ -77,6 +77,9 @@ class Config:
     refine_sources: int = _option(
         0, "refine: further classifiers, trained for this alone, that are attacked and listened to as well"
     )
+    refine_protected_share: float = _option(
+        0.5, "refine: share of the steps in which the classifier that is protected is listened to, of several"
+    )
     refine_source_epochs: int = _option(6, "refine: passes of their training")
     refine_encoder_epochs: int = _option(
         0, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
@@ -100,6 +103,7 @@ class Config:
             ("epsilon", 1.0),
             ("shrinkage", 1.0),
             ("refine_clean_share", 1.0),
+            ("refine_protected_share", 1.0),
         ):
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most:g}, got {getattr(self, name)}")

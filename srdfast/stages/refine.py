@@ -9,6 +9,7 @@ Crops of pictures without labels, where there are any, belong to the class that 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def settings(config: Config) -> dict[str, Any]:
         "pixel_weight": config.refine_pixel_weight,
         "label_weight": config.refine_label_weight,
         "clean_share": config.refine_clean_share,
+        "protected_share": config.refine_protected_share,
         "sources": config.refine_sources,
         "encoder_epochs": config.refine_encoder_epochs,
         "denoiser": config.refine_denoiser,
@@ -217,14 +219,7 @@ def _fit(
         context.material,
         np.setdiff1d(pairs.rows, validation),
         schedule,
-        loss=task_loss(
-            classifiers,
-            pairs,
-            chosen,
-            config.refine_pixel_weight,
-            config.refine_label_weight,
-            config.refine_clean_share,
-        ),
+        loss=task_loss(classifiers, pairs, chosen, Terms.of(config)),
         checkpoint=context.path("refine", f"{name}-checkpoint.safetensors"),
         validate=_validation(context, classifiers[0], pairs, np.intersect1d(pairs.rows, validation), chosen),
         device=context.device,
@@ -233,45 +228,60 @@ def _fit(
     )
 
 
-def task_loss(
-    classifiers: Sequence[Model],
-    pairs: Pairs,
-    chosen: bool,
-    pixel_weight: float,
-    label_weight: float = 0.0,
-    clean_share: float = Config.refine_clean_share,
-) -> Loss:
+@dataclass(frozen=True)
+class Terms:
+    """What the loss of the refinement is made of.
+
+    Attributes:
+        pixel_weight: of the mean absolute difference of the pixels.
+        label_weight: of the cross-entropy with the true label.
+        clean_share: of a step's images, those that are not attacked.
+        protected_share: of the steps, those whose logits are the protected classifier's.
+    """
+
+    pixel_weight: float = Config.refine_pixel_weight
+    label_weight: float = Config.refine_label_weight
+    clean_share: float = Config.refine_clean_share
+    protected_share: float = Config.refine_protected_share
+
+    @classmethod
+    def of(cls, config: Config) -> "Terms":
+        """As the settings of a run say."""
+        return cls(**{term.name: getattr(config, f"refine_{term.name}") for term in fields(cls)})
+
+
+def task_loss(classifiers: Sequence[Model], pairs: Pairs, chosen: bool, terms: Terms) -> Loss:
     """How far purified images are from the clean ones for one of `classifiers`, drawn for each step.
 
-    The first is drawn half of the time. The mean squared difference of the logits, pixel_weight x the mean
-    absolute difference of the pixels and label_weight x the cross-entropy with the true label.
+    The mean squared difference of the logits + pixel_weight x the mean absolute difference of the pixels +
+    label_weight x the cross-entropy with the true label. The first classifier is the protected one.
     """
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         device = batch.images.device
-        spared = (torch.rand(len(batch.rows), generator=batch.generator) < clean_share).to(device)
+        spared = (torch.rand(len(batch.rows), generator=batch.generator) < terms.clean_share).to(device)
         mirrored = (torch.rand(len(batch.rows), generator=batch.generator) < 0.5).to(device)
         inputs, clusters = pairs.on(device).inputs(batch.rows, spared)
         noisy = torch.where(per_image(spared), batch.images, inputs)
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
         purified = module(noisy, clusters if chosen else None).float()
-        classifier = classifiers[_listener(len(classifiers), batch.generator)]
+        classifier = classifiers[_listener(len(classifiers), terms.protected_share, batch.generator)]
         with torch.no_grad():
             wanted = classifier(clean).float()
         logits = classifier(purified).float()
-        value = (logits - wanted).square().mean() + pixel_weight * (purified - clean).abs().mean()
-        if label_weight:
-            value = value + label_weight * functional.cross_entropy(logits, batch.labels)
+        value = (logits - wanted).square().mean() + terms.pixel_weight * (purified - clean).abs().mean()
+        if terms.label_weight:
+            value = value + terms.label_weight * functional.cross_entropy(logits, batch.labels)
         return value, logits
 
     return loss
 
 
-def _listener(count: int, source: torch.Generator) -> int:
-    """0, the protected classifier, for half of the draws, and each other number below `count` as often."""
-    if count == 1:
+def _listener(count: int, share: float, source: torch.Generator) -> int:
+    """0, the protected classifier, for a share of the draws, and each other number below `count` as often."""
+    if count == 1 or torch.rand((), generator=source) < share:
         return 0
-    return max(0, int(torch.randint(2 * (count - 1), (), generator=source)) - (count - 2))
+    return int(torch.randint(1, count, (), generator=source))
 
 
 def _validation(
