@@ -24,7 +24,7 @@ from srdfast.opponents.networks import (  # noqa: E402
 )
 from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
-from srdfast.stages.refine import Terms, _listener, settings, task_loss  # noqa: E402
+from srdfast.stages.refine import settings  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,
@@ -32,6 +32,7 @@ from srdfast.stages.run import (  # noqa: E402
     run_stage,
     train,
 )
+from srdfast.stages.task import Terms, _listener, task_loss  # noqa: E402
 from srdfast.torch_ops import rebuild  # noqa: E402
 from srdfast.training import Batch  # noqa: E402
 

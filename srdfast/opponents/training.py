@@ -35,7 +35,7 @@ from ..purifier import Purifier
 from ..stages.baseline import accuracy, inputs_of
 from ..stages.learned import LearnedDictionaries, mean_of_clusters
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
-from ..stages.refine import Terms, task_loss
+from ..stages.task import Terms, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
 from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from .recipes import Recipe

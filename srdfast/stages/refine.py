@@ -9,25 +9,22 @@ Crops of pictures without labels, where there are any, belong to the class that 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from ..attacks import Model
-from ..attacks.base import per_image
 from ..bank import SRDBank
 from ..errors import UserError
 from ..folded import FoldedNetwork
 from ..networks import ResNet, load_network, save_network
 from ..opponents.networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..purifier import Purifier
-from ..training import Batch, Loss, Schedule, fit
+from ..training import Schedule, fit
 from .encoder import tuned_encoder
 from .learned import LearnedDictionaries, copies, earlier, lista_start, mean_of
 from .pairs import (
@@ -44,6 +41,7 @@ from .pairs import (
 )
 from .run import Config, Context, Stage
 from .sources import forget_sources, trained_sources
+from .task import Terms, task_loss
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -230,62 +228,6 @@ def _fit(
     )
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What the loss of the refinement is made of.
-
-    Attributes:
-        pixel_weight: of the mean absolute difference of the pixels.
-        label_weight: of the cross-entropy with the true label.
-        clean_share: of a step's images, those that are not attacked.
-        protected_share: of the steps, those whose logits are the protected classifier's.
-    """
-
-    pixel_weight: float = Config.refine_pixel_weight
-    label_weight: float = Config.refine_label_weight
-    clean_share: float = Config.refine_clean_share
-    protected_share: float = Config.refine_protected_share
-
-    @classmethod
-    def of(cls, config: Config) -> "Terms":
-        """As the settings of a run say."""
-        return cls(**{term.name: getattr(config, f"refine_{term.name}") for term in fields(cls)})
-
-
-def task_loss(classifiers: Sequence[Model], pairs: Pairs, chosen: bool, terms: Terms) -> Loss:
-    """How far purified images are from the clean ones for one of `classifiers`, drawn for each step.
-
-    The mean squared difference of the logits + pixel_weight x the mean absolute difference of the pixels +
-    label_weight x the cross-entropy with the true label. The first classifier is the protected one.
-    """
-
-    def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        device = batch.images.device
-        spared = (torch.rand(len(batch.rows), generator=batch.generator) < terms.clean_share).to(device)
-        mirrored = (torch.rand(len(batch.rows), generator=batch.generator) < 0.5).to(device)
-        inputs, clusters = pairs.on(device).inputs(batch.rows, spared)
-        noisy = torch.where(per_image(spared), batch.images, inputs)
-        noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
-        purified = module(noisy, clusters if chosen else None).float()
-        classifier = classifiers[_listener(len(classifiers), terms.protected_share, batch.generator)]
-        with torch.no_grad():
-            wanted = classifier(clean).float()
-        logits = classifier(purified).float()
-        value = (logits - wanted).square().mean() + terms.pixel_weight * (purified - clean).abs().mean()
-        if terms.label_weight:
-            value = value + terms.label_weight * functional.cross_entropy(logits, batch.labels)
-        return value, logits
-
-    return loss
-
-
-def _listener(count: int, share: float, source: torch.Generator) -> int:
-    """0, the protected classifier, for a share of the draws, and each other number below `count` as often."""
-    if count == 1 or torch.rand((), generator=source) < share:
-        return 0
-    return int(torch.randint(1, count, (), generator=source))
-
-
 def _validation(
     context: Context, classifier: Model, pairs: Pairs, rows: np.ndarray, chosen: bool
 ) -> Callable[[nn.Module], dict[str, float]]:
@@ -309,10 +251,6 @@ def _validation(
         return {"clean": accuracy(module, True), "attacked": accuracy(module, False)} if len(rows) else {}
 
     return validate
-
-
-def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
-    return torch.where(per_image(mirrored), images.flip(3), images).contiguous()
 
 
 STAGE = Stage(
