@@ -13,6 +13,7 @@ from PIL import Image
 import srdfast
 
 torch = pytest.importorskip("torch")
+from srdfast.cli import _models  # noqa: E402
 from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.networks import ResNet, load_network, save_network  # noqa: E402
@@ -33,6 +34,7 @@ from srdfast.stages.run import (  # noqa: E402
     train,
 )
 from srdfast.stages.task import Terms, _listener, task_loss  # noqa: E402
+from srdfast.study import Subject, _rows  # noqa: E402
 from srdfast.torch_ops import rebuild  # noqa: E402
 from srdfast.training import Batch  # noqa: E402
 
@@ -113,6 +115,19 @@ def test_the_denoiser_costs_as_much_as_the_purifier_and_was_trained(finished):
     assert cost <= purifier_multiply_adds(purifier, shape) < wider
     images, _ = finished.test.tensors(0, 4)
     assert not torch.equal(denoiser(images), images)  # as they are before training
+
+
+def test_a_run_is_evaluated_beside_its_one_dictionary_and_its_denoiser(finished):
+    found = _models(str(finished.out), None, "cpu")
+    assert found.keys() == {"purifier", "classifier", "one_dictionary", "denoiser"}
+    assert found["one_dictionary"].bank.clusters == 1 and isinstance(found["denoiser"], Denoiser)
+    rows = [row.name for row in _rows(Subject(**found, test=finished.test, train=finished.train), {}, None)]
+    assert rows[2:6] == [
+        "srdfast, one dictionary",
+        "convolutional denoiser",
+        "random dictionary",
+        "srdfast",
+    ]
 
 
 class KilledError(Exception):

@@ -53,7 +53,10 @@ class Row:
 
 
 def standard_rows(
-    purifier: Purifier, one_dictionary: Purifier | None = None, rivals: dict[str, Purify] | None = None
+    purifier: Purifier,
+    one_dictionary: Purifier | None = None,
+    rivals: dict[str, Purify] | None = None,
+    denoiser: nn.Module | None = None,
 ) -> list[Row]:
     """No defence, the rivals, srdfast, and the robust network that chooses srdfast's dictionaries.
 
@@ -61,6 +64,7 @@ def standard_rows(
         purifier: under test; its encoder is the robust network, measured alone in the last row.
         one_dictionary: a purifier with a single dictionary for all images, to compare with.
         rivals: by name, instead of the usual strengths of JPEG, median and total variation.
+        denoiser: a convolutional denoiser to compare with.
     """
     if rivals is None:
         rivals = {
@@ -73,6 +77,8 @@ def standard_rows(
     rows.append(image_row("low band only", low_band(purifier.bank.split_strength)))
     if one_dictionary is not None:
         rows.append(purifier_row("srdfast, one dictionary", one_dictionary))
+    if denoiser is not None:
+        rows.append(module_row("convolutional denoiser", denoiser))
     rows.append(purifier_row(SRDFAST, purifier))
     rows.append(purifier_row("srdfast, told the true class", purifier, told=True))
     rows.append(Row("robust network alone", network=purifier.encoder))

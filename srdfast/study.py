@@ -189,11 +189,8 @@ def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -
 
 
 def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
-    rows = standard_rows(subject.purifier, _one_dictionary(subject), rivals)
+    rows = standard_rows(subject.purifier, _one_dictionary(subject), rivals, _denoiser(subject))
     rows.insert(-3, random_dictionary_row("random dictionary", subject.purifier))
-    denoiser = _denoiser(subject)
-    if denoiser is not None:
-        rows.insert(-3, module_row("convolutional denoiser", denoiser))
     if subject.stl_images:
         filters = _filters(subject, out)
         row = image_row("STL (SPORCO)", stl(filters))

@@ -7,6 +7,7 @@ from ..data import Dataset, balanced_rows
 from ..defences import standard_rows
 from ..evaluate import Settings, evaluate, save
 from ..networks import load_network
+from ..opponents.networks import load_opponent
 from ..purifier import Purifier
 from .run import Config, Context, Stage
 
@@ -37,7 +38,9 @@ def run(context: Context) -> None:
         Purifier.load(context.path("refine", file)).to(context.device).eval()
         for file in ("purifier.safetensors", "global.safetensors")
     ]
-    rows = standard_rows(purifiers[0], purifiers[1])
+    file = context.path("refine", "denoiser.safetensors")
+    denoiser = load_opponent(file)[0].to(context.device) if file.is_file() else None
+    rows = standard_rows(purifiers[0], purifiers[1], denoiser=denoiser)
     report = evaluate(
         classifier,
         rows,
