@@ -61,21 +61,12 @@ CODER_IDS = [coder.__name__ for coder in CODERS]
 
 
 def bank(
-    rng,
-    coder=None,
-    latent=8,
-    clusters=4,
-    atoms=20,
-    patch=4,
-    stride=2,
-    classes=("cat", "dog"),
-    channels=3,
-    passes=1,
+    rng, coder=None, latent=8, clusters=4, atoms=20, patch=4, stride=2, classes=("cat", "dog"), channels=3
 ):
-    """A random SRDBank for 4x4 patches: `clusters` dictionaries a pass; cluster c is of class c % classes."""
+    """A random SRDBank of `clusters` dictionaries for 4x4 patches; cluster c is of class c % classes."""
     coder = srdfast.LISTA(steps=2) if coder is None else coder
     features = channels * patch * patch
-    synthesis = problem(rng, atoms=atoms, features=features, dictionaries=passes * clusters)[1]
+    synthesis = problem(rng, atoms=atoms, features=features, dictionaries=clusters)[1]
     learned = isinstance(coder, srdfast.LISTA)
     gaussians = srdfast.Gaussians(
         means=rng.normal(size=(clusters, latent)).astype(np.float32),
@@ -87,7 +78,7 @@ def bank(
         gaussians=gaussians,
         synthesis=synthesis,
         analysis=0.3 * synthesis if learned else None,
-        thresholds=np.full((passes * clusters, atoms), 0.02, np.float32) if learned else None,
+        thresholds=np.full((clusters, atoms), 0.02, np.float32) if learned else None,
         coder=coder,
         channels=channels,
         patch=patch,

@@ -33,13 +33,11 @@ def images():
     return torch.from_numpy(images.astype(np.float32))
 
 
-def purifier(images, coder=CODERS[2], channels=3, passes=1, **options):
+def purifier(images, coder=CODERS[2], channels=3, **options):
     """A Purifier whose clusters are the latents of the first four images, so that images choose several."""
     torch.manual_seed(0)
     encoder = ResNet(depth=10, width=2, classes=2).eval()
-    bank = cases.bank(
-        np.random.default_rng(3), coder, latent=encoder.latent, channels=channels, passes=passes
-    )
+    bank = cases.bank(np.random.default_rng(3), coder, latent=encoder.latent, channels=channels)
     with torch.no_grad():
         means = encoder.latents(images[:4]).numpy()
     gaussians = srdfast.Gaussians(
@@ -71,7 +69,7 @@ def test_an_exported_program_gives_the_same_images_for_any_batch(images, coder):
 
 
 def test_dictionaries_of_one_channel_purify_rgb_in_a_graph_too(images):
-    defence = purifier(images, channels=1, passes=2)
+    defence = purifier(images, channels=1)
     with torch.no_grad():
         program = exported(defence, images).module()
         for rows in (slice(0, 6), slice(2, 5)):
@@ -84,7 +82,7 @@ def test_dictionaries_of_one_channel_purify_rgb_in_a_graph_too(images):
     ids=["OMP-bpda", "Lasso-exact", "LISTA-exact", "LISTA-none"],
 )
 def test_a_compiled_purifier_gives_the_same_images_and_gradients(images, coder, grad_mode):
-    defence = purifier(images, coder, grad_mode=grad_mode, passes=2)
+    defence = purifier(images, coder, grad_mode=grad_mode)
     weights = torch.linspace(-1, 1, images.numel()).view_as(images)
     found = []
     for module in (defence, compiled(defence)):

@@ -4,7 +4,6 @@
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import cases
 import numpy as np
@@ -48,7 +47,7 @@ def images(rng):
 def expected(purifier_, images, clusters):
     """The reference pipeline, float64: split, code the high band, add, clip."""
     bank = purifier_.bank
-    low, rebuilt = reference.split(images.numpy(), bank.split_strength)
+    low, high = reference.split(images.numpy(), bank.split_strength)
 
     def encode(signals, index):
         if isinstance(bank.coder, srdfast.LISTA):
@@ -61,9 +60,7 @@ def expected(purifier_, images, clusters):
         codes = reference.omp(signals, bank.synthesis, *settings, index)
         return reference.dense(*codes[:2], bank.synthesis.shape[1])
 
-    for first in range(0, len(bank.synthesis), bank.clusters):
-        index = clusters + first
-        rebuilt = reference.purify_patches(rebuilt, bank.synthesis, encode, index, bank.patch, bank.stride)
+    rebuilt = reference.purify_patches(high, bank.synthesis, encode, clusters, bank.patch, bank.stride)
     return np.clip(low + rebuilt, 0, 1)
 
 
@@ -74,23 +71,6 @@ def test_the_reference_pipeline_is_matched(images, coder):
     clusters = np.asarray(info.clusters)
     np.testing.assert_allclose(clean.numpy(), expected(defence, images, clusters), atol=3e-3)
     assert torch.equal(defence(images).detach(), clean)
-
-
-@pytest.mark.parametrize("grad_mode", ["bpda", "exact"])
-def test_each_pass_rebuilds_what_the_one_before_made(images, grad_mode):
-    defence = purifier(passes=3, grad_mode=grad_mode)
-    assert defence.bank.passes == 3 and len(defence.bank.synthesis) == 12
-    clean, info = defence.purify(images, return_info=True)
-    np.testing.assert_allclose(clean.numpy(), expected(defence, images, np.asarray(info.clusters)), atol=3e-3)
-    leaf = images.clone().requires_grad_()
-    torch.testing.assert_close(defence(leaf).detach(), clean)
-    one = srdfast.Purifier(replace(defence.bank, **first_pass(defence.bank)), defence.encoder)
-    assert not torch.allclose(one.purify(images), clean, atol=1e-2)
-
-
-def first_pass(bank):
-    """The arrays of a bank without its later passes."""
-    return {name: getattr(bank, name)[: bank.clusters] for name in ("synthesis", "analysis", "thresholds")}
 
 
 @coders
@@ -199,14 +179,12 @@ def test_an_unknown_gradient_mode_is_refused():
         purifier(grad_mode="straight")
 
 
-@pytest.mark.parametrize(
-    ("coder", "passes"), [*((coder, 1) for coder in CODERS), (srdfast.LISTA(2), 2)], ids=str
-)
-def test_the_exact_gradient_is_the_slope(rng, coder, passes):
+@coders
+def test_the_exact_gradient_is_the_slope(rng, coder):
     """Central differences in float64; a support that changes within the step may spoil a few."""
     if isinstance(coder, srdfast.Lasso):
         coder = srdfast.Lasso(penalty=0.05, gap_tolerance=1e-14, max_sweeps=100_000)
-    defence = purifier(coder, grad_mode="exact", clusters=1, passes=passes).double()
+    defence = purifier(coder, grad_mode="exact", clusters=1).double()
     images = torch.from_numpy(0.3 + 0.4 * rng.random((1, 3, 8, 8)))
     weights = torch.from_numpy(rng.normal(size=images.shape))
     leaf = images.clone().requires_grad_()
@@ -348,7 +326,7 @@ def test_the_shipped_encoder_chooses_as_its_plain_form_does():
 
 
 def test_a_purifier_comes_back_from_its_file(tmp_path, images):
-    defence = purifier(passes=2)
+    defence = purifier()
     defence.save(tmp_path / "purifier.safetensors")
     clean = defence.purify(images)
     for load in (srdfast.Purifier.load, srdfast.Purifier.from_pretrained):

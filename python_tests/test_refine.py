@@ -52,7 +52,6 @@ TINY = Config(
     atoms=24,
     dictionary_patches=300,
     refine_steps=2,
-    refine_passes=2,
     refine_images=60,
     refine_epochs=2,
     refine_batch=20,
@@ -94,11 +93,7 @@ def test_the_dictionaries_are_one_a_cluster_and_one_for_all(finished):
 
 def test_the_refined_purifier_works_and_leaves_nothing_behind(finished):
     purifier = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
-    assert (
-        purifier.bank.coder == srdfast.LISTA(steps=2)
-        and purifier.bank.passes == 2
-        and purifier.image_size == 32
-    )
+    assert purifier.bank.coder == srdfast.LISTA(steps=2) and purifier.image_size == 32
     images = torch.from_numpy(finished.test.images[:4])
     clean = purifier(images)
     assert clean.shape == images.shape and clean.dtype == torch.uint8
@@ -175,17 +170,16 @@ def test_training_starts_from_the_dictionaries_of_an_earlier_purifier(finished):
         srdfast.SRDBank.load(finished.path("dictionaries", f"{name}.safetensors"))
         for name in ("bank", "global")
     )
-    start = earlier(str(path), bank, steps=4, passes=2)
+    start = earlier(str(path), bank, steps=4)
     assert start.coder == srdfast.LISTA(steps=4)
     np.testing.assert_array_equal(start.gaussians.means, bank.gaussians.means)
     mean = mean_of(start, everywhere)
     for name in ("synthesis", "analysis", "thresholds"):
         np.testing.assert_array_equal(getattr(start, name), getattr(given, name))
-        parts = getattr(given, name).astype(np.float64)
-        expected = np.stack([part.mean(0) for part in np.split(parts, 2)])
+        expected = getattr(given, name).astype(np.float64).mean(0, keepdims=True)
         np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(UserError, match="refine_start: expected dictionaries x atoms x features"):
-        earlier(str(path), replace(bank, synthesis=bank.synthesis[:, :-1]), steps=4, passes=2)
+        earlier(str(path), replace(bank, synthesis=bank.synthesis[:, :-1]), steps=4)
 
 
 def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):

@@ -33,11 +33,7 @@ class SRDBank:
     gaussians: Gaussians
     """Where each cluster lies in latent space."""
     synthesis: Floats
-    """Atoms that rebuild a patch, [passes * clusters, atoms, channels * patch * patch].
-
-    The high band is rebuilt once a pass, each time by the cluster's dictionary of that pass from what the
-    one before made; the dictionaries of the first pass come first.
-    """
+    """Atoms that rebuild a patch, [clusters, atoms, channels * patch * patch]."""
     coder: Coder
     """How patches are coded."""
     classes: tuple[str, ...]
@@ -45,7 +41,7 @@ class SRDBank:
     analysis: Floats | None = None
     """For the coder LISTA: atoms that analyse a patch, the shape of `synthesis`."""
     thresholds: Floats | None = None
-    """For the coder LISTA: [passes * clusters, atoms], at least 0."""
+    """For the coder LISTA: [clusters, atoms], at least 0."""
     channels: int = 3
     patch: int = 8
     """Side of a patch in pixels."""
@@ -56,12 +52,8 @@ class SRDBank:
 
     def __post_init__(self) -> None:
         features = self.channels * self.patch**2
-        _require_array("synthesis", self.synthesis, (None, None, features))
-        if len(self.synthesis) % self.clusters:
-            raise ValueError(
-                f"synthesis: expected one dictionary a cluster and pass, a multiple of {self.clusters}, "
-                f"got {len(self.synthesis)}"
-            )
+        clusters = len(self.gaussians)
+        _require_array("synthesis", self.synthesis, (clusters, None, features))
         if (self.analysis is None) != (self.thresholds is None):
             raise ValueError("analysis, thresholds: expected both or neither")
         if isinstance(self.coder, LISTA) and self.analysis is None:
@@ -80,13 +72,8 @@ class SRDBank:
 
     @property
     def clusters(self) -> int:
-        """How many clusters, and so dictionaries of a pass, there are."""
+        """How many clusters, and so dictionaries, there are."""
         return len(self.gaussians)
-
-    @property
-    def passes(self) -> int:
-        """How often an image is rebuilt."""
-        return len(self.synthesis) // self.clusters
 
     @property
     def atoms(self) -> int:

@@ -28,9 +28,9 @@ class PurifyInfo:
     log_likelihood: Array
     """float32 [batch], log prior + log density of the image's latent in that cluster."""
     atoms_used: Array
-    """float32 [batch], atoms with a non-zero code in the first pass, mean over the patches."""
+    """float32 [batch], atoms with a non-zero code, mean over the patches."""
     gap: Array | None
-    """float32 [batch], the largest duality gap of a patch in it; None unless the coder is the lasso."""
+    """float32 [batch], the largest duality gap of a patch; None unless the coder is the lasso."""
 
 
 def count_atoms(
@@ -44,7 +44,7 @@ def count_atoms(
         batch: floating [batch, channels, height, width].
         index: int64 [batch], the dictionary of each image.
         bank: the geometry of the patches and the strength of the split.
-        dictionaries: of the first pass: synthesis atoms, coder, and for LISTA analysis atoms and thresholds.
+        dictionaries: synthesis atoms, coder, and for LISTA analysis atoms and thresholds.
     """
     if batch.shape[1] != bank.channels:
         batch = luma_of(batch)

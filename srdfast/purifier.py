@@ -104,7 +104,7 @@ class Purifier(nn.Module):
             self.register_buffer(
                 f"cluster_{name}", torch.from_numpy(array.astype(np.float32)), persistent=False
             )
-        self._prepared: Derived[list[coding.Prepared]] = Derived()
+        self._prepared: Derived[coding.Prepared] = Derived()
 
     def forward(self, images: Array) -> Array:
         """Purified images; differentiable as `grad_mode` says. See `purify`.
@@ -231,57 +231,50 @@ class Purifier(nn.Module):
         differentiable = torch.is_grad_enabled() and batch.requires_grad
         if differentiable and self.grad_mode == "exact":
             low, high = torch_ops.split(batch, self.bank.split_strength)
-            for dictionaries in self.passes(batch.dtype):
-                high = torch_ops.rebuild(high, *dictionaries, index, self.bank.patch, self.bank.stride)
-            return (low + high).clamp(0, 1)
-        low, high = coding.split(batch, self.bank.split_strength, nonfinite=None)
-        for tables in self._tables(batch.dtype):
-            high = coding.purify_patches(
-                high,
-                tables,
-                self.bank.coder,
-                index=index,
-                patch=self.bank.patch,
-                stride=self.bank.stride,
-                nonfinite=None,
+            rebuilt = torch_ops.rebuild(
+                high, *self.dictionaries(batch.dtype), index, self.bank.patch, self.bank.stride
             )
-        purified = high.add_(low).clamp_(0, 1)
+            return (low + rebuilt).clamp(0, 1)
+        low, high = coding.split(batch, self.bank.split_strength, nonfinite=None)
+        rebuilt = coding.purify_patches(
+            high,
+            self._tables(batch.dtype),
+            self.bank.coder,
+            index=index,
+            patch=self.bank.patch,
+            stride=self.bank.stride,
+            nonfinite=None,
+        )
+        purified = rebuilt.add_(low).clamp_(0, 1)
         if differentiable and self.grad_mode == "bpda":
             return traced.IdentityGradient.apply(batch, purified)
         return purified
 
-    def _tables(self, dtype: torch.dtype) -> list[coding.Prepared]:
-        """The dictionaries of each pass as the kernels want them."""
+    def _tables(self, dtype: torch.dtype) -> coding.Prepared:
+        """The dictionaries as the kernels want them."""
         parts = [part for part in (self.synthesis, self.analysis, self.thresholds) if part is not None]
 
-        def make() -> list[coding.Prepared]:
-            return [
-                coding.prepare(synthesis, analysis, thresholds)
-                for synthesis, _, analysis, thresholds in self.passes(dtype)
-            ]
+        def make() -> coding.Prepared:
+            synthesis, _, analysis, thresholds = self.dictionaries(dtype)
+            return coding.prepare(synthesis, analysis, thresholds)
 
         return self._prepared.of(dtype, parts, make)
 
-    def passes(self, dtype: torch.dtype) -> list[Dictionaries]:
-        """What each pass rebuilds with, in a floating dtype.
-
-        Synthesis atoms, coder, and for LISTA analysis atoms and thresholds.
-        """
-        coder, clusters, count = self.bank.coder, self.bank.clusters, self.bank.passes
-        synthesis = _as_dtype(self.synthesis, dtype).split(clusters)
+    def dictionaries(self, dtype: torch.dtype) -> Dictionaries:
+        """Synthesis atoms, coder, and for LISTA analysis atoms and thresholds, in a floating dtype."""
+        coder = self.bank.coder
         if not isinstance(coder, LISTA) or self.analysis is None or self.thresholds is None:
-            return [(part, coder, None, None) for part in synthesis]
-        analysis, thresholds = (
-            _as_dtype(part, dtype).split(clusters) for part in (self.analysis, self.thresholds)
-        )
-        return [(synthesis[n], coder, analysis[n], thresholds[n]) for n in range(count)]
+            return _as_dtype(self.synthesis, dtype), coder, None, None
+        parts = (_as_dtype(part, dtype) for part in (self.synthesis, self.analysis, self.thresholds))
+        synthesis, analysis, thresholds = parts
+        return synthesis, coder, analysis, thresholds
 
     def _describe(self, batch: Tensor, index: Tensor, likelihood: Tensor | None, images: Array) -> PurifyInfo:
         if likelihood is None:
             scores = self._nearest.scores(self._latents(batch))
             chosen = scores[np.arange(len(scores)), index.cpu().numpy()]
             likelihood = torch.from_numpy(chosen).to(batch.device)
-        atoms_used, gap = count_atoms(batch.detach(), index, self.bank, self.passes(batch.dtype)[0])
+        atoms_used, gap = count_atoms(batch.detach(), index, self.bank, self.dictionaries(batch.dtype))
         parts = (index, likelihood, atoms_used, gap)
         if not arrays.is_torch(images):
             return PurifyInfo(*(None if part is None else in_library_of(images, part) for part in parts))

@@ -69,9 +69,8 @@ def _rebuilt(purifier: "Purifier", batch: Tensor, index: Tensor) -> Tensor:
     if batch.shape[1] != bank.channels:
         return through_planes(batch, lambda planes, n: _rebuilt(purifier, planes, index.repeat(n)))
     low, high = torch_ops.split(batch, float(bank.split_strength))
-    for dictionaries in purifier.passes(batch.dtype):
-        high = torch_ops.rebuild(high, *dictionaries, index, bank.patch, bank.stride)
-    return (low + high).clamp(0, 1)
+    rebuilt = torch_ops.rebuild(high, *purifier.dictionaries(batch.dtype), index, bank.patch, bank.stride)
+    return (low + rebuilt).clamp(0, 1)
 
 
 class IdentityGradient(torch.autograd.Function):

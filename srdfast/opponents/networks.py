@@ -118,12 +118,12 @@ def multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
 
 
 def purifier_multiply_adds(purifier: Purifier, shape: Sequence[int]) -> int:
-    """The same for a purifier with the coder LISTA: its encoder, and two products a pass, step and patch."""
+    """The same for a purifier with the coder LISTA: its encoder, and two products a step and patch."""
     bank = purifier.bank
     if not isinstance(bank.coder, LISTA):
         raise ValueError(f"purifier: expected the coder LISTA, whose cost is fixed, got {bank.coder}")
     along = [-(-(side - bank.patch) // bank.stride) + 1 for side in shape[1:]]
-    products = 2 * bank.passes * bank.coder.steps * bank.synthesis.shape[1] * bank.synthesis.shape[2]
+    products = 2 * bank.coder.steps * bank.synthesis.shape[1] * bank.synthesis.shape[2]
     size = purifier.image_size
     seen = shape if size is None else (shape[0], size, size)
     return multiply_adds(purifier.encoder, seen) + int(np.prod(along)) * products

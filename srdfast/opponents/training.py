@@ -33,7 +33,7 @@ from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..stages.baseline import accuracy, inputs_of
-from ..stages.learned import LearnedDictionaries, mean_of_clusters
+from ..stages.learned import LearnedDictionaries
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.task import Terms, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
@@ -272,7 +272,7 @@ class Opponents:
 
 
 def one_of(bank: SRDBank) -> SRDBank:
-    """A bank of one dictionary a pass, the mean of its own, whose one cluster lies at the mean of all."""
+    """A bank of one dictionary, the mean of its dictionaries, whose one cluster lies at the mean of all."""
     gaussians = Gaussians(
         bank.gaussians.means.mean(0, keepdims=True),
         bank.gaussians.variances.mean(0, keepdims=True),
@@ -284,9 +284,9 @@ def one_of(bank: SRDBank) -> SRDBank:
     return replace(
         bank,
         gaussians=gaussians,
-        synthesis=mean_of_clusters(bank.synthesis, bank.clusters),
-        analysis=mean_of_clusters(bank.analysis, bank.clusters),
-        thresholds=mean_of_clusters(bank.thresholds, bank.clusters),
+        synthesis=bank.synthesis.mean(0, keepdims=True),
+        analysis=bank.analysis.mean(0, keepdims=True),
+        thresholds=bank.thresholds.mean(0, keepdims=True),
     )
 
 

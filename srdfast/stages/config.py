@@ -66,9 +66,6 @@ class Config:
         "", "refine: file of an earlier purifier whose dictionaries are trained on (default: none)"
     )
     refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
-    refine_passes: int = _option(
-        1, "refine: times that the high band is rebuilt, each time by dictionaries of its own"
-    )
     refine_images: int = _option(10_000, "refine: most training images used")
     refine_epochs: int = _option(4, "refine: passes over those images")
     refine_batch: int = _option(64, "refine: images a training step")

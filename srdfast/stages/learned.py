@@ -40,12 +40,10 @@ class LearnedDictionaries(nn.Module):
                 return self(planes, None if index is None else index.repeat(n))
 
             return through_planes(images, plane_by_plane)
-        parts = (self.synthesis, self.analysis, self.thresholds.relu())
+        parts = (self.synthesis, bank.coder, self.analysis, self.thresholds.relu())
         with torch.autocast(images.device.type, enabled=False):
             low, high = split(images, bank.split_strength)
-            for atoms, analysis, limits in zip(*(part.split(bank.clusters) for part in parts), strict=True):
-                high = rebuild(high, atoms, bank.coder, analysis, limits, index, bank.patch, bank.stride)
-            return (low + high).clamp(0, 1)
+            return (low + rebuild(high, *parts, index, bank.patch, bank.stride)).clamp(0, 1)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Copies of synthesis atoms, analysis atoms and thresholds."""
@@ -67,28 +65,25 @@ def dual_frame(dictionary: np.ndarray) -> np.ndarray:
     return (dictionary @ inverse).astype(np.float32)
 
 
-def lista_start(bank: SRDBank, steps: int, passes: int = 1) -> SRDBank:
-    """`bank` in LISTA form: its atoms, their dual frame and small thresholds, in every pass."""
-    synthesis = np.tile(bank.synthesis, (passes, 1, 1))
+def lista_start(bank: SRDBank, steps: int) -> SRDBank:
+    """`bank` in LISTA form: its atoms, their dual frame, small thresholds."""
     return replace(
         bank,
         coder=LISTA(steps),
-        synthesis=synthesis,
-        analysis=dual_frame(synthesis),
-        thresholds=np.full(synthesis.shape[:2], FIRST_THRESHOLD, np.float32),
+        analysis=dual_frame(bank.synthesis),
+        thresholds=np.full(bank.synthesis.shape[:2], FIRST_THRESHOLD, np.float32),
     )
 
 
-def earlier(path: str, bank: SRDBank, steps: int, passes: int = 1) -> SRDBank:
+def earlier(path: str, bank: SRDBank, steps: int) -> SRDBank:
     """`bank` with the dictionaries of the purifier in a file, coded in so many steps.
 
     Raises:
         UserError: they have other sizes, or no LISTA form.
     """
     found = Purifier.load(path).bank
-    expected = (passes * bank.clusters, *bank.synthesis.shape[1:])
-    if found.synthesis.shape != expected or not isinstance(found.coder, LISTA):
-        wanted, got = (" x ".join(map(str, shape)) for shape in (expected, found.synthesis.shape))
+    if found.synthesis.shape != bank.synthesis.shape or not isinstance(found.coder, LISTA):
+        wanted, got = (" x ".join(map(str, part.synthesis.shape)) for part in (bank, found))
         raise UserError(
             f"refine_start: expected dictionaries x atoms x features of {wanted} for LISTA, got {got}"
         )
@@ -97,22 +92,16 @@ def earlier(path: str, bank: SRDBank, steps: int, passes: int = 1) -> SRDBank:
 
 
 def mean_of(bank: SRDBank, everywhere: SRDBank) -> SRDBank:
-    """The mean of the dictionaries of `bank`, pass by pass, as the one of `everywhere`."""
+    """The mean of the dictionaries of `bank` as the one of `everywhere`."""
     parts = LearnedDictionaries(bank).arrays()
-    synthesis, analysis, thresholds = (mean_of_clusters(part, bank.clusters) for part in parts)
+    synthesis, analysis, thresholds = (part.mean(0, keepdims=True) for part in parts)
     return replace(
         everywhere, coder=bank.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
     )
 
 
-def mean_of_clusters(part: np.ndarray, clusters: int) -> np.ndarray:
-    """The mean over the clusters of each pass: [passes, ...] of [passes * clusters, ...]."""
-    mean: np.ndarray = part.reshape(-1, clusters, *part.shape[1:]).mean(1)
-    return mean
-
-
 def copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
-    """The one dictionary of `everywhere`, of each pass, in every cluster of `bank`."""
+    """The one dictionary of `everywhere` in every cluster of `bank`."""
     parts = LearnedDictionaries(everywhere).arrays()
     synthesis, analysis, thresholds = (np.repeat(part, bank.clusters, axis=0) for part in parts)
     return replace(

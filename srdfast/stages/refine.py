@@ -60,7 +60,6 @@ def settings(config: Config) -> dict[str, Any]:
         "sources": config.refine_sources,
         "encoder_epochs": config.refine_encoder_epochs,
         "denoiser": config.refine_denoiser,
-        "passes": config.refine_passes,
     }
     unusual = {name: value for name, value in chosen.items() if value != getattr(Config, f"refine_{name}")}
     return {
@@ -141,10 +140,9 @@ def _trained(
     context: Context, everywhere: SRDBank, bank: SRDBank, classifiers: Sequence[Model], pairs: Pairs
 ) -> tuple[SRDBank, SRDBank]:
     """The one dictionary and those of the clusters, trained from `refine_start` or from what was learned."""
-    config = context.config
-    file, form = config.refine_start, (config.refine_steps, config.refine_passes)
-    own = earlier(file, bank, *form) if file else None
-    start = lista_start(everywhere, *form) if own is None else mean_of(own, everywhere)
+    file, steps = context.config.refine_start, context.config.refine_steps
+    own = earlier(file, bank, steps) if file else None
+    start = lista_start(everywhere, steps) if own is None else mean_of(own, everywhere)
     everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
     start = copies(everywhere, bank) if own is None else own
     return everywhere, _train(context, "clusters", start, classifiers, pairs, chosen=True)

@@ -216,10 +216,6 @@ def load_model(model: Any, hysteresis: float, choose_every: int) -> tuple[SRDBan
             f"model: expected one of one-channel patches, which fit the planes of a frame, got one of "
             f"{bank.channels} channels; train one with: srdfast train --planes"
         )
-    if bank.passes != 1:
-        raise ValueError(
-            f"model: expected dictionaries of one pass, got {bank.passes}; frames take one alone"
-        )
     return bank, purifier
 
 
