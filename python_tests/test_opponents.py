@@ -13,17 +13,18 @@ from srdfast.errors import ModelFormatError
 from srdfast.evaluate import Settings
 from srdfast.networks import ResNet
 from srdfast.opponents import strengths, training
-from srdfast.opponents.networks import (
+from srdfast.opponents.recipes import Recipe
+from srdfast.opponents.training import Opponents, one_of
+from srdfast.rival_networks import (
     Denoiser,
     PlainNet,
     denoiser_of_cost,
+    load_denoiser,
     load_opponent,
     multiply_adds,
     purifier_multiply_adds,
     save_opponent,
 )
-from srdfast.opponents.recipes import Recipe
-from srdfast.opponents.training import Opponents, one_of
 from srdfast.stages.learned import dual_frame
 from srdfast.study import PARTS, Subject, study
 
@@ -115,6 +116,9 @@ def test_networks_come_back_from_their_files(tmp_path):
     save_opponent(tmp_path / "bad.safetensors", bad, {})
     with pytest.raises(ModelFormatError, match="do not fit"):
         load_opponent(tmp_path / "bad.safetensors")
+    save_opponent(tmp_path / "plain.safetensors", PlainNet(4), {})
+    with pytest.raises(ModelFormatError, match="expected a denoiser"):
+        load_denoiser(tmp_path / "plain.safetensors")
 
 
 def test_one_dictionary_is_the_mean_of_all(purifier):

@@ -17,7 +17,7 @@ from srdfast.cli import _models  # noqa: E402
 from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.networks import ResNet, load_network, save_network  # noqa: E402
-from srdfast.opponents.networks import (  # noqa: E402
+from srdfast.rival_networks import (  # noqa: E402
     Denoiser,
     load_opponent,
     multiply_adds,
@@ -187,8 +187,14 @@ def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):
     file = tmp_path / "own.safetensors"
     torch.manual_seed(5)
     save_network(file, ResNet(depth=10, width=3))
-    config = replace(TINY, classifier=str(file), refine_sources=0, refine_encoder_epochs=0, refine_epochs=1)
-    config = replace(config, refine_denoiser=False)
+    config = replace(
+        TINY,
+        classifier=str(file),
+        refine_sources=0,
+        refine_encoder_epochs=0,
+        refine_epochs=1,
+        refine_denoiser=False,
+    )
     shutil.copytree(finished.out, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "7_refine")
     context = train(data, tmp_path / "run", config, "refine", progress=False)

@@ -259,8 +259,8 @@ def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
     """Of `study.Subject`: the purifier, the classifier, and what else of a run is compared."""
     from . import pretrained
     from .networks import load_network
-    from .opponents.networks import load_opponent
     from .purifier import Purifier
+    from .rival_networks import load_denoiser
 
     refined, beside = Path(model) / "7_refine", ("global", "denoiser", "classifier")
     if refined.is_dir():
@@ -281,7 +281,7 @@ def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
     if files["global"].exists():
         found["one_dictionary"] = Purifier.load(files["global"]).to(device).eval()
     if files["denoiser"].exists():
-        found["denoiser"] = load_opponent(files["denoiser"])[0].to(device)
+        found["denoiser"] = load_denoiser(files["denoiser"]).to(device)
     return found
 
 

@@ -47,6 +47,12 @@ class Dataset:
         return images, torch.from_numpy(self.labels[start:stop].copy())
 
     @cached_property
+    def moments(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel, of pixels in [0, 1]."""
+        channels = [self.images[:, channel] for channel in range(self.images.shape[1])]
+        return [float(each.mean()) / 255 for each in channels], [float(each.std()) / 255 for each in channels]
+
+    @cached_property
     def identity(self) -> str:
         """Hexadecimal SHA-256 of shape, pixels, labels and class names: equal data, equal identity."""
         digest = sha256(repr((self.images.shape, self.classes)).encode())

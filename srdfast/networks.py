@@ -38,7 +38,31 @@ class Block(nn.Module):
         return functional.relu(out, inplace=True)
 
 
-class ResNet(nn.Module):
+class Normalised(nn.Module):
+    """A network that normalises its images itself.
+
+    Args:
+        mean: per-channel mean of the training images, in [0, 1].
+        std: per-channel standard deviation of the training images.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std):
+            raise ValueError(f"std: expected one value a channel ({len(mean)}, as mean), got {len(std)}")
+        for name, values in (("mean", mean), ("std", std)):
+            moments = torch.tensor([float(value) for value in values]).view(1, -1, 1, 1)
+            self.register_buffer(name, moments, persistent=False)
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Images [batch, channels, height, width], whose training images then have mean 0 and deviation 1."""
+        return (images - self.mean) / self.std
+
+
+class ResNet(Normalised):
     """Residual network on images in [0, 1]; it normalises them itself.
 
     Args:
@@ -50,9 +74,6 @@ class ResNet(nn.Module):
         std: per-channel standard deviation of the training images.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
     def __init__(
         self,
         depth: int = 18,
@@ -62,13 +83,11 @@ class ResNet(nn.Module):
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.25, 0.25, 0.25),
     ) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         if depth not in BLOCKS:
             raise ValueError(f"depth: expected one of {sorted(BLOCKS)}, got {depth}")
         if stem not in ("small", "large"):
             raise ValueError(f"stem: expected 'small' or 'large', got {stem!r}")
-        if len(mean) != len(std):
-            raise ValueError(f"std: expected one value a channel ({len(mean)}, as mean), got {len(std)}")
         self.spec: dict[str, Any] = {
             "depth": depth,
             "width": width,
@@ -77,8 +96,6 @@ class ResNet(nn.Module):
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
         }
-        self.register_buffer("mean", torch.tensor(self.spec["mean"]).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(self.spec["std"]).view(1, -1, 1, 1), persistent=False)
         kernel, stride = (3, 1) if stem == "small" else (7, 2)
         self.stem = nn.Sequential(
             nn.Conv2d(len(mean), width, kernel, stride, padding=kernel // 2, bias=False),
@@ -105,7 +122,7 @@ class ResNet(nn.Module):
 
     def latents(self, images: torch.Tensor) -> torch.Tensor:
         """Latents [batch, latent] of images [batch, channels, height, width] in [0, 1]."""
-        return self.blocks(self.stem((images - self.mean) / self.std)).mean((2, 3))
+        return self.blocks(self.stem(self.normalise(images))).mean((2, 3))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width] in [0, 1]."""

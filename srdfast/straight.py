@@ -4,12 +4,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from .networks import Normalised
 
-class StraightNet(nn.Module):
-    """Convolutions, each with batch normalisation and ReLU, halved by strides, averaged at the end.
+
+class StraightNet(Normalised):
+    """Two convolutions a stage, with batch normalisation and ReLU, halved by strides, averaged at the end.
 
     After the all-convolutional network (Springenberg et al. 2015, arXiv 1412.6806); `separable`, each
     convolution is one a channel and one across channels (MobileNets, Howard et al. 2017, arXiv 1704.04861).
@@ -18,34 +19,27 @@ class StraightNet(nn.Module):
         width: features of the first stage; each of the three later ones has twice as many.
         classes: number of classes.
         kernel: side of the convolutions in pixels, odd.
-        depth: convolutions a stage.
         separable: whether they are in two parts.
         stem: stride of the first convolution, 4 for large images.
         mean: per-channel mean of the training images, in [0, 1].
         std: per-channel standard deviation of the training images.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         width: int = 32,
         classes: int = 10,
         kernel: int = 3,
-        depth: int = 2,
         separable: bool = False,
         stem: int = 1,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.25, 0.25, 0.25),
     ) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        super().__init__(mean, std)
         layers: list[nn.Module] = _convolution(len(mean), width, max(kernel, 2 * stem - 1), stem)
         before = width
         for stage in range(4):
-            for number in range(depth):
+            for number in range(2):
                 stride, after = 2 if stage and number == 0 else 1, width << stage
                 if separable:
                     layers += _convolution(before, before, kernel, stride, groups=before)
@@ -57,7 +51,7 @@ class StraightNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width] in [0, 1]."""
-        return self.head(self.layers((images - self.mean) / self.std).mean((2, 3)))
+        return self.head(self.layers(self.normalise(images)).mean((2, 3)))
 
 
 def _convolution(before: int, after: int, kernel: int, stride: int = 1, **options: Any) -> list[nn.Module]:

@@ -178,7 +178,7 @@ def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -
     if part == "untouched" or opponents is None:
         return subject.classifier, _rows(subject, rivals, out)
     if part == "second":
-        return opponents.second, _rows_of_the_second(subject, rivals, opponents)
+        return opponents.second, _rows_of_the_second(subject, rivals)
     rows = [
         replace(purifier_row("fine-tuned behind srdfast", subject.purifier), network=opponents.behind),
         Row("fine-tuned, no purifier", network=opponents.control),
@@ -199,7 +199,7 @@ def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]
     return rows
 
 
-def _rows_of_the_second(subject: Subject, rivals: dict[str, Purify], opponents: Opponents) -> list[Row]:
+def _rows_of_the_second(subject: Subject, rivals: dict[str, Purify]) -> list[Row]:
     rows = [Row("no defence"), *(image_row(name, rival) for name, rival in rivals.items())]
     one = _one_dictionary(subject)
     if one is not None:

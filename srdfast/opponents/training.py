@@ -32,12 +32,12 @@ from ..evaluation.outcomes import key_of
 from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
+from ..rival_networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from ..stages.baseline import accuracy, inputs_of
 from ..stages.learned import LearnedDictionaries
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.task import Terms, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
-from .networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from .recipes import Recipe
 
 IMAGES_TOGETHER = 500

@@ -7,8 +7,8 @@ from ..data import Dataset, balanced_rows
 from ..defences import standard_rows
 from ..evaluate import Settings, evaluate, save
 from ..networks import load_network
-from ..opponents.networks import load_opponent
 from ..purifier import Purifier
+from ..rival_networks import load_denoiser
 from .run import Config, Context, Stage
 
 
@@ -39,7 +39,7 @@ def run(context: Context) -> None:
         for file in ("purifier.safetensors", "global.safetensors")
     ]
     file = context.path("refine", "denoiser.safetensors")
-    denoiser = load_opponent(file)[0].to(context.device) if file.is_file() else None
+    denoiser = load_denoiser(file).to(context.device) if file.is_file() else None
     rows = standard_rows(purifiers[0], purifiers[1], denoiser=denoiser)
     report = evaluate(
         classifier,

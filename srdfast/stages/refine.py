@@ -22,8 +22,8 @@ from ..bank import SRDBank
 from ..errors import UserError
 from ..folded import FoldedNetwork
 from ..networks import ResNet, load_network, save_network
-from ..opponents.networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..purifier import Purifier
+from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..training import Schedule, fit
 from .encoder import tuned_encoder
 from .learned import LearnedDictionaries, copies, earlier, lista_start, mean_of
@@ -94,9 +94,11 @@ def run(context: Context) -> None:
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("bank", "global")
     )
     if context.config.refine:
-        residual = [protected, *([context.network("baseline")] if context.config.classifier else [])]
-        classifiers: list[Model] = [FoldedNetwork.of(network) for network in residual]
-        classifiers += trained_sources(context)
+        others = [context.network("baseline")] if context.config.classifier else []
+        trained = [protected, *others, *trained_sources(context)]
+        classifiers: list[Model] = [
+            FoldedNetwork.of(network) if isinstance(network, ResNet) else network for network in trained
+        ]
         robust = FoldedNetwork.of(encoder)
         attacked = _attacked(context, classifiers, robust)
         encoder = tuned_encoder(context, attacked)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..codes import LISTA
-from ..errors import ModelFormatError
-from ..files import load_tensors, save_tensors
+from .codes import LISTA
+from .errors import ModelFormatError
+from .files import load_tensors, save_tensors
+from .networks import Normalised
 
 if TYPE_CHECKING:
-    from ..purifier import Purifier
+    from .purifier import Purifier
 
 LAYERS = 8  # convolutions of the denoiser
 
@@ -53,7 +54,7 @@ class Denoiser(nn.Module):
         return (images + self.layers(images)).clamp(0, 1)
 
 
-class PlainNet(nn.Module):
+class PlainNet(Normalised):
     """A classifier without shortcuts: 3 x 3 convolutions in pairs, pooled to half the size after each pair.
 
     After VGG (Simonyan and Zisserman 2015, arXiv 1409.1556), with batch normalisation.
@@ -66,9 +67,6 @@ class PlainNet(nn.Module):
         std: per-channel standard deviation of the training images.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         width: int = 24,
@@ -77,7 +75,7 @@ class PlainNet(nn.Module):
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.25, 0.25, 0.25),
     ) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         self.spec = {
             "kind": "plain",
             "width": width,
@@ -86,8 +84,6 @@ class PlainNet(nn.Module):
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
         }
-        self.register_buffer("mean", torch.tensor(self.spec["mean"]).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(self.spec["std"]).view(1, -1, 1, 1), persistent=False)
         layers: list[nn.Module] = []
         before = len(mean)
         for pair in range(pairs):
@@ -103,7 +99,7 @@ class PlainNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width] in [0, 1]."""
-        return self.head(self.layers((images - self.mean) / self.std).amax((2, 3)))
+        return self.head(self.layers(self.normalise(images)).amax((2, 3)))
 
 
 KINDS: dict[str, type[Denoiser] | type[PlainNet]] = {"denoiser": Denoiser, "plain": PlainNet}
@@ -160,3 +156,15 @@ def load_opponent(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelFormatError(f"{path}: the weights do not fit the network ({error})") from error
     return network.eval(), about
+
+
+def load_denoiser(path: Path) -> nn.Module:
+    """The denoiser that `save_opponent` wrote, in eval mode on the CPU.
+
+    Raises:
+        ModelFormatError: the file is damaged, or holds another kind of network.
+    """
+    network, _ = load_opponent(path)
+    if not isinstance(network, Denoiser):
+        raise ModelFormatError(f"{path}: expected a denoiser, got another kind of network")
+    return network
