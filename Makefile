@@ -60,7 +60,7 @@ lint: $(VENV)/.test $(VENV)/.lint
 
 sanitize: $(VENV)/.build
 	@set -e; for sanitizers in thread address,undefined; do \
-	  subjects="teams tiles"; [ $$sanitizers != thread ] || subjects="$$subjects devices"; \
+	  subjects="teams tiles encoder"; [ $$sanitizers != thread ] || subjects="$$subjects devices"; \
 	  $(BIN)/cmake -G Ninja -S . -B build/$$sanitizers -DSRDFAST_TESTS=ON -DSRDFAST_CUDA=OFF -DCMAKE_BUILD_TYPE=Debug \
 	    -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$$sanitizers" >/dev/null \
 	  && { $(BIN)/cmake --build build/$$sanitizers --target $$(printf 'test_%s ' $$subjects) >build/$$sanitizers/log \

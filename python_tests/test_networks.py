@@ -106,9 +106,6 @@ def test_the_folded_network_gives_the_same_latents(depth, stem, side):
     torch.testing.assert_close(fast(images), net(images), rtol=1e-4, atol=1e-5)
     slopes = [torch.autograd.functional.vjp(model, images, torch.ones(5, 3))[1] for model in (fast, net)]
     torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-5)
-    rough = fast.bfloat16().latents(images)
-    assert rough.dtype == torch.float32
-    torch.testing.assert_close(rough, latents, rtol=0.1, atol=0.02 * float(latents.abs().max()))
     with torch.no_grad():
         net.stem[0].weight.mul_(2)
         before["stem.0.weight"].mul_(2)

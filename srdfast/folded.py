@@ -2,13 +2,15 @@
 """A residual network in use: normalisations folded into the convolutions, one flat pass, no training."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from . import _core
 from .networks import Block, ResNet
 
 
@@ -33,8 +35,8 @@ class _Convolution:
     def __call__(self, x: Tensor) -> Tensor:
         return torch.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
-    def to(self, dtype: torch.dtype) -> "_Convolution":
-        return _Convolution(self.weight.to(dtype), self.bias.to(dtype), self.stride, self.padding)
+    def packed(self) -> tuple[Tensor, Tensor, int]:
+        return self.weight.contiguous(), self.bias, self.stride[0]
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ class _FoldedBlock:
         out = self.second(self.first(x).relu_())
         return out.add_(x if self.shortcut is None else self.shortcut(x)).relu_()
 
-    def to(self, dtype: torch.dtype) -> "_FoldedBlock":
-        shortcut = None if self.shortcut is None else self.shortcut.to(dtype)
-        return _FoldedBlock(self.first.to(dtype), self.second.to(dtype), shortcut)
+    def packed(self) -> tuple[Any, Any, Any]:
+        shortcut = None if self.shortcut is None else self.shortcut.packed()
+        return self.first.packed(), self.second.packed(), shortcut
 
 
 @dataclass(frozen=True)
@@ -93,19 +95,20 @@ class FoldedNetwork:
         return functional.linear(self.latents(images), *self.head)
 
     def latents(self, images: Tensor) -> Tensor:
-        """Latents [batch, latent] of images [batch, channels, height, width] in [0, 1].
-
-        Normalising and averaging are in the dtype of the images, the convolutions in theirs.
-        """
-        x = self.stem(((images - self.mean) / self.std).to(self.stem.weight.dtype)).relu_()
+        """Latents [batch, latent] of images [batch, channels, height, width] in [0, 1]."""
+        x = self.stem((images - self.mean) / self.std).relu_()
         if self.pooling is not None:
             x = self.pooling(x)
         for block in self.blocks:
             x = block(x)
-        return x.to(images.dtype).mean((2, 3))
+        return x.mean((2, 3))
 
-    def bfloat16(self) -> "FoldedNetwork":
-        """A copy whose convolutions are in bfloat16."""
-        dtype = torch.bfloat16
-        blocks = tuple(block.to(dtype) for block in self.blocks)
-        return replace(self, stem=self.stem.to(dtype), blocks=blocks)
+    def packed(self) -> _core.PackedNetwork:
+        """The network as the operator `encode` takes it, for float32 images on the CPU."""
+        return _core.PackedNetwork(
+            self.mean.flatten(),
+            self.std.flatten(),
+            self.stem.packed(),
+            self.pooling is not None,
+            [block.packed() for block in self.blocks],
+        )

@@ -39,9 +39,9 @@ class Purifier(nn.Module):
     Safe to call from many threads. A bank of one-channel dictionaries, as video has them, also takes RGB: the
     luma is purified at full resolution and the chroma at half of it (`planes.through_planes`).
 
-    Given its cluster, an image's pixels have the same bits whatever the batch around it. The choice of the
-    cluster rests on the encoder, whose last bits may depend on the size of the batch: an image on the border
-    between two clusters may then go either way.
+    On the CPU, in float32, an image's pixels have the same bits whatever the batch around it. Elsewhere the
+    encoder is torch's, whose last bits may depend on the batch: an image on the border between two clusters
+    may then go either way.
 
     Args:
         bank: dictionaries, Gaussians, coder and split.
@@ -52,10 +52,6 @@ class Purifier(nn.Module):
             `NearestCluster`.
         image_size: side in pixels of the images that the encoder was trained on; it sees images of
             another size resized to this. None: it sees them as they are.
-        screening: whether latents in bfloat16 may choose a cluster where their error is far too small to
-            change the choice; the other images, about a quarter, are encoded again in float32, and so are
-            all where `return_info` wants likelihoods. False: never; True: always; None: for 64 images or
-            more, on processors with tiles of bfloat16 (AMX), where the encoder takes a third less time.
 
     Raises:
         ValueError: an argument is unknown or the parts do not fit together.
@@ -76,7 +72,6 @@ class Purifier(nn.Module):
         grad_mode: GradMode = "bpda",
         lookup: str = "auto",
         image_size: int | None = None,
-        screening: bool | None = None,
     ) -> None:
         super().__init__()
         if grad_mode not in GRAD_MODES:
@@ -90,11 +85,9 @@ class Purifier(nn.Module):
             raise ValueError(
                 f"image_size: expected a whole number of at least 1, or None, got {image_size!r}"
             )
-        if screening not in (True, False, None):
-            raise ValueError(f"screening: expected True, False or None, got {screening!r}")
         self.bank, self.encoder = bank, encoder
         self.grad_mode, self.lookup, self.image_size = grad_mode, lookup, image_size
-        self._encoding = Encoding(bank.gaussians, lookup, image_size, screening)
+        self._encoding = Encoding(bank.gaussians, lookup, image_size)
         self._nearest = self._encoding.nearest
         for name in ("synthesis", "analysis", "thresholds"):
             array = getattr(bank, name)
@@ -175,7 +168,7 @@ class Purifier(nn.Module):
 
         Args:
             path: the file.
-            options: `grad_mode`, `lookup` and `screening`, as the constructor takes them.
+            options: `grad_mode` and `lookup`, as the constructor takes them.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -207,7 +200,7 @@ class Purifier(nn.Module):
 
     def _choose(self, batch: Tensor) -> Tensor:
         """The nearest cluster of each image, int64 [batch]."""
-        return self._encoding.clusters(self.encoder, batch)
+        return self._encoding.likeliest(self.encoder, batch)[0]
 
     def _latents(self, batch: Tensor) -> Floats:
         """The encoder's latents, float32 [batch, latent]."""

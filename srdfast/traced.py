@@ -53,7 +53,8 @@ def _floating(images: Tensor) -> Tensor:
 
 def _choose(purifier: "Purifier", batch: Tensor) -> Tensor:
     """The most likely cluster of each image, int64 [batch]."""
-    latents = purifier.encoder.latents(seen_by(purifier.encoder, batch, purifier.image_size))
+    seen = seen_by(purifier.encoder, batch, purifier.image_size)
+    latents = purifier.encoder.latents(seen.contiguous(memory_format=torch.channels_last))
     tables = (
         purifier.cluster_centre,
         purifier.cluster_scales,

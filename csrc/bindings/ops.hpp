@@ -20,6 +20,7 @@ void bind_blocks(pybind11::module_& module);
 void bind_frame(pybind11::module_& module);
 void bind_colour(pybind11::module_& module);
 void bind_measure(pybind11::module_& module);
+void bind_encode(pybind11::module_& module);
 
 inline void bind_ops(pybind11::module_& module) {
   bind_omp(module);
@@ -36,6 +37,7 @@ inline void bind_ops(pybind11::module_& module) {
   bind_frame(module);
   bind_colour(module);
   bind_measure(module);
+  bind_encode(module);
 }
 
 }  // namespace srdfast

@@ -46,7 +46,7 @@ class ClusterChoice:
 
         self._encoder, self._size = purifier.encoder, purifier.image_size or USUAL_SIZE
         self._grey = len(purifier.encoder.spec["mean"]) == 1
-        self._encoding = Encoding(purifier.bank.gaussians, "product", None, screening=False)
+        self._encoding = Encoding(purifier.bank.gaussians, "product", None)
         self._hysteresis, self._every = hysteresis, every
         self.reset()
 

@@ -167,7 +167,7 @@ class _Choice:
         self._encoder = purifier.encoder.to(device)
         self._size = purifier.image_size or USUAL_SIZE
         self._grey = len(purifier.encoder.spec["mean"]) == 1
-        self._encoding = Encoding(purifier.bank.gaussians, "product", None, screening=False)
+        self._encoding = Encoding(purifier.bank.gaussians, "product", None)
         self._tables = purifier.bank.gaussians.tables().like(torch.empty(0, device=device))
         self._hysteresis = hysteresis
         self.index = torch.zeros(1, dtype=torch.int64, device=device)
