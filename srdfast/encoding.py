@@ -76,8 +76,10 @@ class Encoding:
 
 
 def seen_by(encoder: ResNet, images: Tensor, size: int | None) -> Tensor:
-    """The images as the encoder wants them: its dtype, `size` pixels a side."""
+    """The images as the encoder wants them: its dtype and channels, which grey ones repeat, `size` a side."""
+    channels = len(encoder.spec["mean"])
     seen = images.to(next(encoder.parameters()).dtype)
+    seen = seen.expand(-1, channels, -1, -1) if seen.shape[1] == 1 else seen
     if size is not None and tuple(seen.shape[2:]) != (size, size):
         seen = functional.interpolate(seen, (size, size), mode="bilinear", antialias=True)
     return seen

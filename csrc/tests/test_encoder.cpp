@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions give what plain loops give, and a network the same bits for an image alone as among others.
+// Convolutions give what plain loops give, and a network the same bits for an image alone on several threads
+// as among others on one.
 #include <cmath>
 #include <cstdio>
 #include <random>
@@ -11,6 +12,8 @@
 namespace {
 
 using namespace srdfast;
+
+constexpr int kThreads = 3;
 
 int checks = 0, failures = 0;
 
@@ -91,9 +94,10 @@ void test_convolution(int inputs, int outputs, int kernel, int stride, int heigh
   const std::int64_t all = kImages * (*to).image_size();
   std::memcpy((*before).data, (*to).data, sizeof(float) * static_cast<std::size_t>(all));
   if (conv.by_tiles()) {
-    TileConvolution(padded_channels(inputs > outputs ? inputs : outputs))(conv, *from, *to, kImages, ending);
+    TileConvolution(padded_channels(inputs > outputs ? inputs : outputs), kThreads)(conv, *from, *to, kImages,
+                                                                                    ending);
   } else {
-    convolve_taps(conv, *from, *to, kImages, ending);
+    convolve_taps(conv, *from, *to, kImages, ending, kThreads);
   }
   bool right = true;
   double inside = 0, everywhere = 0;
@@ -128,8 +132,8 @@ void test_network(int width, bool pools, int height, int columns) {
   constexpr int kImages = 37;
   const std::vector<float> images = random_numbers(std::int64_t{kImages} * 3 * height * columns);
   std::vector<float> together(kImages * network.latent()), alone(together.size());
-  Encoder(network, height, columns, kImages).encode(images.data(), kImages, together.data());
-  Encoder one(network, height, columns, 1);
+  Encoder(network, height, columns, kImages, 1).encode(images.data(), kImages, together.data());
+  Encoder one(network, height, columns, 1, kThreads);
   bool finite = true;
   for (int i = 0; i < kImages; ++i) {
     one.encode(images.data() + std::int64_t{i} * 3 * height * columns, 1,
@@ -143,6 +147,7 @@ void test_network(int width, bool pools, int height, int columns) {
 }  // namespace
 
 int main() {
+  set_num_threads(kThreads);
   for (const int inputs : {1, 3, 8, 16, 20, 33}) {
     for (const int outputs : {1, 16, 17, 40}) {
       for (const int size : {1, 4, 7, 9}) {

@@ -35,22 +35,23 @@ SRDFAST_INLINE void convolve_pixels(const Convolution& conv, const float* inputs
   }
 }
 
-// The convolution of `from`, into `to`. Images lie between the panels and the rows, so that the weights of
-// some panels stay near while all images pass.
+// The convolution of `from`, into `to`, by so many threads. Images lie between the panels and the rows, so
+// that the weights of some panels stay near while all images pass.
 inline void convolve_taps(const Convolution& conv, const Maps& from, const Maps& to, int images,
-                          Ending ending) {
+                          Ending ending, int threads) {
   const int reach = conv.kernel / 2;
-  for_panels(panels_of(conv.outputs), [&](auto panels, int panel) {
-    constexpr int kPanels = decltype(panels)::value;
-    for (int image = 0; image < images; ++image) {
-      for (int y = 0; y < to.height; ++y) {
-        for_rows<kRowsTogether<kPanels>>(to.width, 0, [&](auto rows, int x) {
-          convolve_pixels<decltype(rows)::value, kPanels>(
+  for_parts(threads, images * to.height, panels_of(conv.outputs), [&](int, Range rows, Range panels) {
+    for_panels(panels, [&](auto panels_together, int panel) {
+      constexpr int kPanels = decltype(panels_together)::value;
+      for (int row = rows.begin; row < rows.end; ++row) {
+        const int image = row / to.height, y = row % to.height;
+        for_rows<kRowsTogether<kPanels>>(to.width, 0, [&](auto pixels, int x) {
+          convolve_pixels<decltype(pixels)::value, kPanels>(
               conv, from.at(image, y * conv.stride - reach, x * conv.stride - reach), from, panel, ending,
               to.at(image, y, x) + panel * kOutputPanel, to.channels);
         });
       }
-    }
+    });
   });
 }
 

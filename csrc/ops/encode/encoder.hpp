@@ -32,14 +32,15 @@ struct Stage {
 
 class Encoder {
  public:
-  // For at most `together` images of height x width at once.
-  Encoder(const ResidualNetwork& network, int height, int width, int together)
+  // For at most `together` images of height x width at once, each convolution shared by so many threads.
+  Encoder(const ResidualNetwork& network, int height, int width, int together, int threads)
       : network_(network),
+        threads_(threads),
         image_size_(std::int64_t{network.stem.inputs} * height * width),
         pixels_(1, height, width, network.stem.inputs, network.stem.kernel / 2),
         stem_(network.pools ? 1 : 0, network.stem.size_after(height), network.stem.size_after(width),
               padded_channels(network.stem.outputs), 1),
-        tiles_(padded_channels(network.latent())) {
+        tiles_(padded_channels(network.latent()), threads) {
     height = pooled((*stem_).height);
     width = pooled((*stem_).width);
     const ResidualBlock* const end = network.blocks + network.block_count;
@@ -105,7 +106,7 @@ class Encoder {
 
   void convolve(const Convolution& conv, const Maps& from, const Maps& to, int images, Ending ending) {
     if (conv.by_tiles()) return tiles_(conv, from, to, images, ending);
-    convolve_taps(conv, from, to, images, ending);
+    convolve_taps(conv, from, to, images, ending, threads_);
   }
 
   // The stem's features of an image [channels, height, width].
@@ -119,7 +120,7 @@ class Encoder {
       }
     }
     const Maps& features = network_.pools ? *stem_ : state;
-    convolve_taps(network_.stem, pixels, features, 1, {false, true});
+    convolve_taps(network_.stem, pixels, features, 1, {false, true}, threads_);
     if (network_.pools) pool(features, state);
   }
 
@@ -155,6 +156,7 @@ class Encoder {
   }
 
   const ResidualNetwork& network_;
+  int threads_;
   std::int64_t image_size_;
   OwnMaps pixels_, stem_;
   TileConvolution tiles_;

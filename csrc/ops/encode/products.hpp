@@ -2,6 +2,7 @@
 // Products of rows of features with panels of weights: where the network spends its time.
 #pragma once
 
+#include "core/parallel.hpp"
 #include "math/product.hpp"
 #include "ops/encode/encode.hpp"
 
@@ -53,15 +54,35 @@ SRDFAST_INLINE void for_rows(int count, int first, const Body& body) {
   if constexpr (Rows > 1) for_rows<Rows / 2>(count, first, body);
 }
 
-// Calls body(Constant<panels>, first) for panels that cover [0, count).
+struct Range {
+  int begin, end;
+};
+
+// Calls body(Constant<panels>, first) for panels that cover the range.
 template <class Body>
-SRDFAST_INLINE void for_panels(int count, const Body& body) {
-  int first = 0;
+SRDFAST_INLINE void for_panels(Range range, const Body& body) {
+  int first = range.begin;
   if constexpr (kPanelsTogether > 1) {
-    for (; count - first >= kPanelsTogether; first += kPanelsTogether)
+    for (; range.end - first >= kPanelsTogether; first += kPanelsTogether)
       body(Constant<kPanelsTogether>{}, first);
   }
-  for (; first < count; ++first) body(Constant<1>{}, first);
+  for (; first < range.end; ++first) body(Constant<1>{}, first);
+}
+
+// Calls body(part, rows, panels) for so many parts of a convolution's outputs, on a thread each. Where there
+// are enough panels the parts differ in these, so that each weight is read by one thread.
+template <class Body>
+SRDFAST_INLINE void for_parts(int parts, int rows, int panels, const Body& body) {
+  const bool by_panels = panels >= parts;
+  const auto share = [&](int count, std::int64_t part) { return static_cast<int>(count * part / parts); };
+  parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t part = begin; part < end; ++part) {
+      const Range some_rows{by_panels ? 0 : share(rows, part), by_panels ? rows : share(rows, part + 1)};
+      const Range some_panels{by_panels ? share(panels, part) : 0,
+                              by_panels ? share(panels, part + 1) : panels};
+      body(static_cast<int>(part), some_rows, some_panels);
+    }
+  });
 }
 
 // What becomes of a convolution's sums before they are stored.

@@ -80,22 +80,30 @@ SRDFAST_INLINE void tile_outputs(const float* products, int point_stride, const 
   }
 }
 
-// A thread's working memory, for maps of at most so many channels.
+// The working memory of some threads, for maps of at most so many channels.
 class TileConvolution {
  public:
-  SRDFAST_INLINE explicit TileConvolution(int channels)
-      : inputs_(std::int64_t{kPoints} * kTilesTogether * channels),
-        products_(std::int64_t{kPoints} * kTilesTogether * channels) {}
+  SRDFAST_INLINE TileConvolution(int channels, int threads)
+      : threads_(threads),
+        size_(std::int64_t{kPoints} * kTilesTogether * channels),
+        inputs_(threads * size_),
+        products_(threads * size_) {}
 
   // The convolution of `from`, into `to`.
   void operator()(const Convolution& conv, const Maps& from, const Maps& to, int images, Ending ending) {
-    const int total = images * Maps::whole_tiles(to.height) * Maps::whole_tiles(to.width);
-    for (int first = 0; first < total; first += kTilesTogether) {
-      const int count = total - first < kTilesTogether ? total - first : kTilesTogether;
-      for (int t = 0; t < count; ++t) transform(from, first + t, t);
-      multiply(conv, from.channels, to.channels, count);
-      for (int t = 0; t < count; ++t) put(conv, to, first + t, t, ending);
-    }
+    const int tiles = images * Maps::whole_tiles(to.height) * Maps::whole_tiles(to.width);
+    const int blocks = (tiles + kTilesTogether - 1) / kTilesTogether;
+    for_parts(threads_, blocks, panels_of(conv.outputs), [&](int thread, Range some, Range panels) {
+      for (int block = some.begin; block < some.end; ++block) {
+        const int first = block * kTilesTogether, left = tiles - first;
+        const int count = left < kTilesTogether ? left : kTilesTogether;
+        float *const inputs = inputs_.data() + thread * size_, *const products =
+                                                                   products_.data() + thread * size_;
+        for (int t = 0; t < count; ++t) transform(from, first + t, inputs + t * from.channels);
+        multiply(conv, inputs, from.channels, count, panels, products, to.channels);
+        for (int t = 0; t < count; ++t) put(conv, products + t * to.channels, panels, to, first + t, ending);
+      }
+    });
   }
 
  private:
@@ -108,27 +116,27 @@ class TileConvolution {
     return {tile / each, tile % each / across * kTileSide, tile % across * kTileSide};
   }
 
-  // inputs_ [points, tiles, channels], of tile t.
-  SRDFAST_INLINE void transform(const Maps& from, int tile, int t) {
+  // A tile's inputs [points, ...], one tile of kTilesTogether.
+  static SRDFAST_INLINE void transform(const Maps& from, int tile, float* inputs) {
     const Place place = place_of(from, tile);
     const float* corner = from.at(place.image, place.y - 1, place.x - 1);
-    float* to = inputs_.data() + t * from.channels;
     for (int c = 0; c < from.channels; c += kVectorLength<float>) {
-      transform_tile(corner + c, std::int64_t{from.columns()} * from.channels, from.channels, to + c,
+      transform_tile(corner + c, std::int64_t{from.columns()} * from.channels, from.channels, inputs + c,
                      kTilesTogether * from.channels);
     }
   }
 
-  // products_ [points, tiles, channels] of the first `count` tiles.
-  SRDFAST_INLINE void multiply(const Convolution& conv, int in_channels, int out_channels, int count) {
+  // The products [points, tiles, channels] of the first `count` tiles, for some panels.
+  static SRDFAST_INLINE void multiply(const Convolution& conv, const float* inputs, int in_channels,
+                                      int count, Range panels, float* products, int out_channels) {
     const std::int64_t panel_size = std::int64_t{conv.inputs} * kOutputPanel;
-    const int panels = panels_of(conv.outputs);
     for (int point = 0; point < kPoints; ++point) {
-      const float* rows = inputs_.data() + std::int64_t{point} * kTilesTogether * in_channels;
-      float* sums = products_.data() + std::int64_t{point} * kTilesTogether * out_channels;
+      const float* rows = inputs + std::int64_t{point} * kTilesTogether * in_channels;
+      float* sums = products + std::int64_t{point} * kTilesTogether * out_channels;
       for_panels(panels, [&](auto panels_together, int panel) {
         constexpr int kPanels = decltype(panels_together)::value;
-        const float* weights = conv.weights + (std::int64_t{point} * panels + panel) * panel_size;
+        const float* weights =
+            conv.weights + (std::int64_t{point} * panels_of(conv.outputs) + panel) * panel_size;
         for_rows<kRowsTogether<kPanels>>(count, 0, [&](auto rows_together, int row) {
           constexpr int kRows = decltype(rows_together)::value;
           Sums<kRows, kPanels> block = {};
@@ -145,22 +153,25 @@ class TileConvolution {
     }
   }
 
-  SRDFAST_INLINE void put(const Convolution& conv, const Maps& to, int tile, int t, Ending ending) {
+  // Ends a tile whose products are there for some panels.
+  static SRDFAST_INLINE void put(const Convolution& conv, const float* products, Range panels, const Maps& to,
+                                 int tile, Ending ending) {
     const Place place = place_of(to, tile);
     const int rows = to.height - place.y, columns = to.width - place.x;  // those that are there
     float* const corner = to.at(place.image, place.y, place.x);
     const std::int64_t row_stride = std::int64_t{to.columns()} * to.channels;
-    for (int c = 0; c < to.channels; c += kVectorLength<float>) {
+    for (int c = panels.begin * kOutputPanel; c < panels.end * kOutputPanel; c += kVectorLength<float>) {
       const Vector<float> bias = load(conv.bias + c);
-      tile_outputs(products_.data() + t * to.channels + c, kTilesTogether * to.channels,
-                   [&](int y, int x, const Vector<float>& sums) {
-                     if (y >= rows || x >= columns) return;
-                     srdfast::finish(ending, sums + bias, corner + y * row_stride + x * to.channels + c);
-                   });
+      tile_outputs(products + c, kTilesTogether * to.channels, [&](int y, int x, const Vector<float>& sums) {
+        if (y >= rows || x >= columns) return;
+        finish(ending, sums + bias, corner + y * row_stride + x * to.channels + c);
+      });
     }
   }
 
-  Scratch<float> inputs_, products_;
+  int threads_;
+  std::int64_t size_;                 // of a thread
+  Scratch<float> inputs_, products_;  // [threads, points, tiles, channels]
 };
 
 }  // namespace SRDFAST_LEVEL
