@@ -190,3 +190,13 @@ def test_wrong_arguments_are_named(gaussians):
         Gaussians(gaussians.means, gaussians.variances[:1], gaussians.log_priors, gaussians.labels)
     with pytest.raises(ValueError, match="positive"):
         Gaussians(gaussians.means, 0 * gaussians.variances, gaussians.log_priors, gaussians.labels)
+
+
+def test_all_together_have_the_moments_of_the_mixture(gaussians, rng):
+    one = gaussians.together()
+    chosen = rng.integers(0, len(gaussians), 200_000)
+    noise = rng.normal(size=(len(chosen), gaussians.latent)) * np.sqrt(gaussians.variances[chosen])
+    drawn = gaussians.means[chosen] + noise
+    assert len(one) == 1 and one.log_priors[0] == 0
+    np.testing.assert_allclose(one.means[0], drawn.mean(0), rtol=1e-3)
+    np.testing.assert_allclose(one.variances[0], drawn.var(0), rtol=0.02)

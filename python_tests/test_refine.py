@@ -23,7 +23,7 @@ from srdfast.rival_networks import (  # noqa: E402
     multiply_adds,
     purifier_multiply_adds,
 )
-from srdfast.stages.learned import dual_frame, earlier, mean_of  # noqa: E402
+from srdfast.stages.learned import carried_on, dual_frame, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
 from srdfast.stages.refine import settings  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
@@ -163,33 +163,79 @@ def test_the_tuned_encoder_chooses_and_is_not_the_robust_network(finished):
     assert any(not torch.equal(tuned, before) for tuned, before in pairs)
 
 
-def test_training_starts_from_the_dictionaries_of_an_earlier_purifier(finished):
-    path = finished.path("refine", "purifier.safetensors")
-    given = srdfast.Purifier.load(path).bank
-    bank, everywhere = (
-        srdfast.SRDBank.load(finished.path("dictionaries", f"{name}.safetensors"))
-        for name in ("bank", "global")
-    )
-    start = earlier(str(path), bank, steps=4)
-    assert start.coder == srdfast.LISTA(steps=4)
-    np.testing.assert_array_equal(start.gaussians.means, bank.gaussians.means)
-    mean = mean_of(start, everywhere)
-    for name in ("synthesis", "analysis", "thresholds"):
-        np.testing.assert_array_equal(getattr(start, name), getattr(given, name))
-        expected = getattr(given, name).astype(np.float64).mean(0, keepdims=True)
-        np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)
-    with pytest.raises(UserError, match="refine_start: expected dictionaries x atoms x features"):
-        earlier(str(path), replace(bank, synthesis=bank.synthesis[:, :-1]), steps=4)
-
-
-def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):
-    """It is attacked and kept beside the purifier, and the baseline is one of the other networks."""
+@pytest.fixture
+def own(tmp_path):
+    """The file of a classifier of the user's own."""
     file = tmp_path / "own.safetensors"
     torch.manual_seed(5)
     save_network(file, ResNet(depth=10, width=3))
+    return file
+
+
+def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path):
+    path = finished.path("refine", "purifier.safetensors")
     config = replace(
         TINY,
-        classifier=str(file),
+        classifier=str(own),
+        refine_start=str(path),
+        refine_steps=3,
+        refine_encoder_epochs=0,
+        refine_denoiser=False,
+        split_strength=20.0,
+    )
+    context = train(data, tmp_path / "run", config, "all", progress=False)
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["7_refine", "8_evaluate"]
+    before, after, one = (
+        srdfast.Purifier.load(file)
+        for file in (path, *(context.path("refine", f"{n}.safetensors") for n in ("purifier", "global")))
+    )
+    assert after.bank.coder == srdfast.LISTA(steps=3) and after.bank.split_strength == 20
+    for name, array in vars(before.bank.gaussians).items():
+        np.testing.assert_array_equal(getattr(after.bank.gaussians, name), array)
+    for old, new in zip(before.encoder.parameters(), after.encoder.parameters(), strict=True):
+        assert torch.equal(old, new)
+    moved = np.abs(after.bank.synthesis - before.bank.synthesis)
+    assert 0 < moved.mean() < 0.5 * np.abs(before.bank.synthesis).mean()  # it starts where that one ended
+    assert one.bank.clusters == 1
+
+
+def test_one_dictionary_starts_from_the_mean_of_all(finished):
+    bank = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors")).bank
+    mean = mean_of(bank)
+    for name in ("synthesis", "analysis", "thresholds"):
+        expected = getattr(bank, name).astype(np.float64).mean(0, keepdims=True)
+        np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classifier": ""}, "refine_start: needs --classifier"),
+        ({"refine_encoder_epochs": 1}, "refine_encoder_epochs: expected 0 with refine_start"),
+    ],
+)
+def test_what_does_not_go_with_an_earlier_purifier_is_told_first(
+    data, finished, own, tmp_path, changes, message
+):
+    start = str(finished.path("refine", "purifier.safetensors"))
+    config = replace(TINY, classifier=str(own), refine_start=start, refine_encoder_epochs=0)
+    with pytest.raises(UserError, match=message):
+        train(data, tmp_path / "run", replace(config, **changes), "all", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_purifier_without_learned_coder_cannot_be_gone_on_from(finished):
+    purifier = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    plain = replace(purifier.bank, coder=srdfast.OMP(), analysis=None, thresholds=None)
+    with pytest.raises(UserError, match="refine_start: expected dictionaries with the coder LISTA"):
+        carried_on(srdfast.Purifier(plain, purifier.encoder), 3, 5.0)
+
+
+def test_a_classifier_of_the_users_own_is_protected(data, finished, own, tmp_path):
+    """It is attacked and kept beside the purifier, and the baseline is one of the other networks."""
+    config = replace(
+        TINY,
+        classifier=str(own),
         refine_sources=0,
         refine_encoder_epochs=0,
         refine_epochs=1,
@@ -198,13 +244,13 @@ def test_a_classifier_of_the_users_own_is_protected(data, finished, tmp_path):
     shutil.copytree(finished.out, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "7_refine")
     context = train(data, tmp_path / "run", config, "refine", progress=False)
-    kept, own = (
-        load_network(path).state_dict() for path in (context.path("refine", "classifier.safetensors"), file)
+    kept, given = (
+        load_network(path).state_dict() for path in (context.path("refine", "classifier.safetensors"), own)
     )
-    assert all(torch.equal(kept[name], own[name]) for name in own)
-    assert settings(config)["classifier"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert all(torch.equal(kept[name], given[name]) for name in given)
+    assert settings(config)["classifier"] == hashlib.sha256(own.read_bytes()).hexdigest()
 
-    save_network(file, ResNet(depth=10, width=3, classes=4))
+    save_network(own, ResNet(depth=10, width=3, classes=4))
     with pytest.raises(UserError, match=r"classifier: expected one of 10 classes, got 4 \("):
         train(data, tmp_path / "run", config, "refine", progress=False, redo=True)
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -58,6 +58,15 @@ class Gaussians:
         """Number of latent features."""
         return self.means.shape[1]
 
+    def together(self) -> "Gaussians":
+        """One Gaussian with the mean and the variances of all of them together; its label is 0."""
+        weights = np.exp(self.log_priors.astype(np.float64))
+        weights /= weights.sum()
+        mean = weights @ self.means  # [latent]
+        variances = weights @ (self.variances + (self.means - mean) ** 2)
+        means, spread = (part[None].astype(np.float32) for part in (mean, variances))
+        return Gaussians(means, spread, np.zeros(1, np.float32), np.zeros(1, np.int64))
+
     def tables(self) -> GaussianTables:
         """What `srdfast.assign` needs to find the most likely cluster, float64."""
         return gaussian_tables(self.means, self.variances, self.log_priors)

@@ -103,12 +103,13 @@ def module_row(name: str, module: nn.Module) -> Row:
 def purifier_row(name: str, purifier: Purifier, told: bool = False) -> Row:
     """A row for a purifier, with its exact gradient; `told`: the dictionary is one of the true class's."""
 
-    def choose(images: Tensor, labels: Tensor) -> Tensor:
+    def choose(images: Tensor, labels: Tensor) -> Tensor | None:
         with torch.no_grad():
-            return purifier.assign(images, labels if told else None)
+            return purifier.assign(images, labels) if told else None  # None: what the encoder chooses
 
     row = _coded(name, purifier, choose)
-    return replace(row, purifier=None if told else purifier, identity=fingerprint(purifier))
+    settings = f"{purifier.bank.settings()} {purifier.temperature}"
+    return replace(row, purifier=None if told else purifier, identity=f"{fingerprint(purifier)} {settings}")
 
 
 def fixed_dictionary_row(purifier: Purifier, cluster: int) -> Row:
@@ -141,7 +142,7 @@ def random_dictionary_row(name: str, purifier: Purifier, seed: int = 0) -> Row:
     return replace(purifier_row(name, made.eval()), purifier=None)
 
 
-def _coded(name: str, purifier: Purifier, choose: Defend) -> Row:
+def _coded(name: str, purifier: Purifier, choose: Callable[[Tensor, Tensor], Tensor | None]) -> Row:
     def defend(images: Tensor, labels: Tensor) -> Tensor:
         return purifier.purify(images, clusters=choose(images, labels))
 

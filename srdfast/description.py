@@ -24,11 +24,13 @@ class PurifyInfo:
     """How each image of a batch was purified."""
 
     clusters: Array
-    """int64 [batch], the cluster whose dictionary rebuilt the image."""
+    """int64 [batch], the likeliest cluster, whose dictionary rebuilt the image."""
     log_likelihood: Array
     """float32 [batch], log prior + log density of the image's latent in that cluster."""
+    share: Array
+    """float32 [batch] in [0.5, 1], its share of the output; the rest is another class's (see `choice`)."""
     atoms_used: Array
-    """float32 [batch], atoms with a non-zero code, mean over the patches."""
+    """float32 [batch], atoms with a non-zero code in that dictionary, mean over the patches."""
     gap: Array | None
     """float32 [batch], the largest duality gap of a patch; None unless the coder is the lasso."""
 

@@ -56,10 +56,8 @@ class Encoding:
         seen = seen.contiguous(memory_format=torch.channels_last)
         return torch.cat([folded.latents(some) for some in seen.split(IMAGES_TOGETHER)]).float()
 
-    @torch.no_grad()
-    def likeliest(self, encoder: ResNet, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The most likely cluster of each image, int64 [batch], and its log-likelihood, float32 [batch]."""
-        latents = self.tensors(encoder, images)
+    def likeliest(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The most likely cluster of each latent, int64 [batch], and its log-likelihood, float32 [batch]."""
         if latents.device.type == "cpu":
             clusters, likelihood = self.nearest(latents.numpy())
             return torch.from_numpy(clusters), torch.from_numpy(likelihood)

@@ -13,6 +13,7 @@ from . import arrays, coding, torch_ops, traced
 from .arrays import Array
 from .bank import SRDBank, require_format
 from .batches import as_batch, in_library_of, like
+from .choice import Choice, choose
 from .clusters import Floats
 from .codes import LISTA
 from .derived import Derived
@@ -35,7 +36,8 @@ class Purifier(nn.Module):
     """Removes adversarial perturbations (arXiv 2104.02155).
 
     The image is split into low and high band; the encoder's latent chooses the nearest cluster; the high band
-    is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1].
+    is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1]. Where
+    another class is nearly as likely, the output is the weighted mean of two (`choice`).
     Safe to call from many threads. A bank of one-channel dictionaries, as video has them, also takes RGB: the
     luma is purified at full resolution and the chroma at half of it (`planes.through_planes`).
 
@@ -47,11 +49,13 @@ class Purifier(nn.Module):
         bank: dictionaries, Gaussians, coder and split.
         encoder: the robust network whose latents choose the cluster.
         grad_mode: what `forward` gives back as its gradient: "bpda" the identity (Athalye et al. 2018),
-            "exact" the derivative for the chosen clusters, "none" nothing.
+            "exact" the derivative for the chosen clusters and shares, "none" nothing.
         lookup: engine of the nearest-cluster search: "auto", "assign", "faiss" or "product"; see
             `NearestCluster`.
         image_size: side in pixels of the images that the encoder was trained on; it sees images of
             another size resized to this. None: it sees them as they are.
+        temperature: in nats, at least 0; how far the log-likelihoods of two classes may be apart for both to
+            have a part in the output. 0: the likeliest cluster alone.
 
     Raises:
         ValueError: an argument is unknown or the parts do not fit together.
@@ -64,6 +68,7 @@ class Purifier(nn.Module):
     cluster_scales: Tensor
     cluster_shifts: Tensor
     cluster_offsets: Tensor
+    cluster_labels: Tensor
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Purifier(nn.Module):
         grad_mode: GradMode = "bpda",
         lookup: str = "auto",
         image_size: int | None = None,
+        temperature: float = 0.0,
     ) -> None:
         super().__init__()
         if grad_mode not in GRAD_MODES:
@@ -85,8 +91,11 @@ class Purifier(nn.Module):
             raise ValueError(
                 f"image_size: expected a whole number of at least 1, or None, got {image_size!r}"
             )
+        if type(temperature) not in (int, float) or not 0 <= temperature <= 1e9:
+            raise ValueError(f"temperature: expected a number from 0 to 1e9, got {temperature!r}")
         self.bank, self.encoder = bank, encoder
         self.grad_mode, self.lookup, self.image_size = grad_mode, lookup, image_size
+        self.temperature = float(temperature)
         self._encoding = Encoding(bank.gaussians, lookup, image_size)
         self._nearest = self._encoding.nearest
         for name in ("synthesis", "analysis", "thresholds"):
@@ -97,6 +106,8 @@ class Purifier(nn.Module):
             self.register_buffer(
                 f"cluster_{name}", torch.from_numpy(array.astype(np.float32)), persistent=False
             )
+        labels = torch.from_numpy(np.array(bank.gaussians.labels))
+        self.register_buffer("cluster_labels", labels, persistent=False)
         self._prepared: Derived[coding.Prepared] = Derived()
 
     def forward(self, images: Array) -> Array:
@@ -115,7 +126,7 @@ class Purifier(nn.Module):
             images: numpy array or torch tensor [batch, channels, height, width]; floating values in
                 [0, 1], or uint8.
             return_info: also describe how each image was purified.
-            clusters: int64 [batch], dictionaries to use instead of the nearest ones.
+            clusters: int64 [batch], the dictionary to use for each image instead of what the encoder chooses.
 
         Returns:
             Images of the same shape, dtype, device and kind; with `return_info` the pair (images,
@@ -127,23 +138,20 @@ class Purifier(nn.Module):
             DeviceError: the images live where no kernel was built for.
         """
         batch = as_batch(images, self.bank, self.synthesis.device)
-        likelihood = None
         if clusters is not None:
-            index = self._given(clusters, len(batch))
-        elif return_info:
-            index, likelihood = self._encoding.likeliest(self.encoder, batch)
+            choice, likelihood = Choice(self._given(clusters, len(batch))), None
         else:
-            index = self._choose(batch)
-        purified = like(self._rebuild(batch, index), images)
+            choice, likelihood = self._choose(batch)
+        purified = like(self._mixed(batch, choice), images)
         if not return_info:
             return purified
-        return purified, self._describe(batch, index, likelihood, images)
+        return purified, self._describe(batch, choice, likelihood, images)
 
     def assign(self, images: Array, labels: Array | None = None) -> Array:
         """The nearest cluster of each image, int64 [batch]; with `labels` [batch], of its class."""
         batch = as_batch(images, self.bank, self.synthesis.device)
         if labels is None:
-            index = self._choose(batch)
+            index, _ = self._encoding.likeliest(self._encoding.tensors(self.encoder, batch))
         else:
             found, _ = self._nearest.within_class(self._latents(batch), arrays.to_numpy(labels))
             index = torch.from_numpy(found).to(batch.device)
@@ -159,7 +167,12 @@ class Purifier(nn.Module):
         """Writes one safetensors file, atomically; `dtype="float16"` halves its atoms and weights."""
         tensors = {f"bank/{name}": array for name, array in self.bank.tensors(dtype).items()}
         tensors |= {f"encoder/{name}": array for name, array in network_arrays(self.encoder, dtype).items()}
-        metadata = {"bank": self.bank.settings(), "encoder": self.encoder.spec, "image_size": self.image_size}
+        metadata = {
+            "bank": self.bank.settings(),
+            "encoder": self.encoder.spec,
+            "image_size": self.image_size,
+            "temperature": self.temperature,
+        }
         save_tensors(path, tensors, {"format": FORMAT, "version": VERSION, **metadata})
 
     @classmethod
@@ -168,7 +181,7 @@ class Purifier(nn.Module):
 
         Args:
             path: the file.
-            options: `grad_mode` and `lookup`, as the constructor takes them.
+            options: `grad_mode`, `lookup` and `temperature`, as the constructor takes them.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -184,8 +197,9 @@ class Purifier(nn.Module):
             parts[part][rest] = array
         bank = SRDBank.from_parts(path, parts["bank"], metadata.get("bank", {}))
         encoder = network_from(parts["encoder"], metadata.get("encoder"), Path(path))
+        own = {"image_size": metadata.get("image_size"), "temperature": metadata.get("temperature", 0.0)}
         try:
-            return cls(bank, encoder, image_size=metadata.get("image_size"), **options).eval()
+            return cls(bank, encoder, **(own | options)).eval()
         except ValueError as error:
             if options and str(error).startswith(tuple(options)):
                 raise  # an argument of the caller, not of the file
@@ -198,9 +212,15 @@ class Purifier(nn.Module):
         named = not path.suffix and not path.is_file()
         return cls.load(pretrained_path(str(name_or_path)) if named else path, **options)
 
-    def _choose(self, batch: Tensor) -> Tensor:
-        """The nearest cluster of each image, int64 [batch]."""
-        return self._encoding.likeliest(self.encoder, batch)[0]
+    def _choose(self, batch: Tensor) -> tuple[Choice, Tensor]:
+        """The clusters of each image, and the log-likelihood of the first, float32 [batch]."""
+        latents = self._encoding.tensors(self.encoder, batch)
+        first, likelihood = self._encoding.likeliest(latents)
+        return choose(latents, first, self.tables(), self.cluster_labels, self.temperature), likelihood
+
+    def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Centre, scales, shifts and offsets of the clusters, as `GaussianTables` has them."""
+        return self.cluster_centre, self.cluster_scales, self.cluster_shifts, self.cluster_offsets
 
     def _latents(self, batch: Tensor) -> Floats:
         """The encoder's latents, float32 [batch, latent]."""
@@ -216,6 +236,21 @@ class Purifier(nn.Module):
                 f"{int(index.max())}"
             )
         return index.to(self.synthesis.device, torch.int64)
+
+    def _mixed(self, batch: Tensor, choice: Choice) -> Tensor:
+        """The result of each image's dictionaries."""
+        result = self._rebuild(batch, choice.first)
+        if choice.second is None or choice.share is None:
+            return result
+        if batch.device.type == "cpu":
+            rows = (choice.share < 1).nonzero()[:, 0]
+        else:
+            rows = torch.arange(len(batch), device=batch.device)  # to ask how many are mixed would be to wait
+        if len(rows) == 0:
+            return result
+        share = choice.share[rows, None, None, None].to(result.dtype)
+        second = self._rebuild(batch[rows], choice.second[rows])
+        return result.index_copy(0, rows, second.lerp(result[rows], share))
 
     def _rebuild(self, batch: Tensor, index: Tensor) -> Tensor:
         """Low + rebuilt high band, clipped, with the gradient that `grad_mode` asks for."""
@@ -262,13 +297,18 @@ class Purifier(nn.Module):
         synthesis, analysis, thresholds = parts
         return synthesis, coder, analysis, thresholds
 
-    def _describe(self, batch: Tensor, index: Tensor, likelihood: Tensor | None, images: Array) -> PurifyInfo:
+    def _describe(
+        self, batch: Tensor, choice: Choice, likelihood: Tensor | None, images: Array
+    ) -> PurifyInfo:
+        index, share = choice.first, choice.share
         if likelihood is None:
             scores = self._nearest.scores(self._latents(batch))
             chosen = scores[np.arange(len(scores)), index.cpu().numpy()]
             likelihood = torch.from_numpy(chosen).to(batch.device)
+        if share is None:
+            share = torch.ones_like(likelihood)
         atoms_used, gap = count_atoms(batch.detach(), index, self.bank, self.dictionaries(batch.dtype))
-        parts = (index, likelihood, atoms_used, gap)
+        parts = (index, likelihood, share, atoms_used, gap)
         if not arrays.is_torch(images):
             return PurifyInfo(*(None if part is None else in_library_of(images, part) for part in parts))
         return PurifyInfo(*parts)

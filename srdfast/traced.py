@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import torch_ops
+from .choice import Choice, choose
 from .encoding import seen_by
 from .planes import through_planes
 
@@ -36,7 +37,7 @@ def purified(purifier: "Purifier", images: Tensor) -> Tensor:
     batch = _floating(images)
     fixed = batch.detach()
     exact = purifier.grad_mode == "exact"
-    rebuilt = _rebuilt(purifier, batch if exact else fixed, _choose(purifier, fixed))
+    rebuilt = _mixed(purifier, batch if exact else fixed, _choose(purifier, fixed))
     if purifier.grad_mode == "bpda" and torch.is_grad_enabled() and batch.requires_grad:
         rebuilt = IdentityGradient.apply(batch, rebuilt)
     if images.dtype == torch.uint8:
@@ -51,17 +52,22 @@ def _floating(images: Tensor) -> Tensor:
     return images if images.dtype in (torch.float32, torch.float64) else images.float()
 
 
-def _choose(purifier: "Purifier", batch: Tensor) -> Tensor:
-    """The most likely cluster of each image, int64 [batch]."""
+def _choose(purifier: "Purifier", batch: Tensor) -> Choice:
+    """The clusters of each image."""
     seen = seen_by(purifier.encoder, batch, purifier.image_size)
     latents = purifier.encoder.latents(seen.contiguous(memory_format=torch.channels_last))
-    tables = (
-        purifier.cluster_centre,
-        purifier.cluster_scales,
-        purifier.cluster_shifts,
-        purifier.cluster_offsets,
-    )
-    return torch.ops.srdfast.assign(latents.to(tables[0].dtype), *tables)[2].long()
+    tables = purifier.tables()
+    first = torch.ops.srdfast.assign(latents.to(tables[0].dtype), *tables)[2].long()
+    return choose(latents, first, tables, purifier.cluster_labels, purifier.temperature)
+
+
+def _mixed(purifier: "Purifier", batch: Tensor, choice: Choice) -> Tensor:
+    """The result of each image's dictionaries; all images pass twice, since a graph has fixed shapes."""
+    result = _rebuilt(purifier, batch, choice.first)
+    if choice.second is None or choice.share is None:
+        return result
+    share = choice.share[:, None, None, None].to(result.dtype)
+    return _rebuilt(purifier, batch, choice.second).lerp(result, share)
 
 
 def _rebuilt(purifier: "Purifier", batch: Tensor, index: Tensor) -> Tensor:

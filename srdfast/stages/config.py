@@ -42,7 +42,8 @@ class Config:
         False, "dictionaries: of one channel, for luma and chroma apart, as video has them"
     )
     split_strength: float = _option(
-        5.0, "dictionaries: strength of the low-pass filter that leaves the high band"
+        5.0,
+        "dictionaries, refine: strength of the low-pass filter whose output passes; the rest is rebuilt",
     )
     dictionary_penalty: float = _option(0.1, "dictionaries: lasso penalty of the learning")
     dictionary_epochs: int = _option(1, "dictionaries: passes over the patches")
@@ -63,7 +64,9 @@ class Config:
         "refine, evaluate: network file of the classifier to protect (default: the baseline)",
     )
     refine_start: str = _option(
-        "", "refine: file of an earlier purifier whose dictionaries are trained on (default: none)"
+        "",
+        "refine: file of an earlier purifier to go on from: its encoder and clusters stay, its dictionaries "
+        "learn, and the stages before are left out (default: none)",
     )
     refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
     refine_images: int = _option(10_000, "refine: most training images used")

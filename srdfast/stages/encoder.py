@@ -31,7 +31,7 @@ def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNe
         attacked: `rows` and `attacked` images, as `pairs.attacked_images` returns them.
     """
     config, path = context.config, context.path("refine", "encoder.safetensors")
-    network = context.network("robust")
+    network = context.encoder
     if not config.refine_encoder_epochs:
         return network
     if not path.is_file():

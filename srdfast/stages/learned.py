@@ -75,28 +75,28 @@ def lista_start(bank: SRDBank, steps: int) -> SRDBank:
     )
 
 
-def earlier(path: str, bank: SRDBank, steps: int) -> SRDBank:
-    """`bank` with the dictionaries of the purifier in a file, coded in so many steps.
+def carried_on(purifier: Purifier, steps: int, split_strength: float) -> SRDBank:
+    """The dictionaries of an earlier purifier, coded in so many steps, after a split of that strength.
 
     Raises:
-        UserError: they have other sizes, or no LISTA form.
+        UserError: they have no LISTA form.
     """
-    found = Purifier.load(path).bank
-    if found.synthesis.shape != bank.synthesis.shape or not isinstance(found.coder, LISTA):
-        wanted, got = (" x ".join(map(str, part.synthesis.shape)) for part in (bank, found))
-        raise UserError(
-            f"refine_start: expected dictionaries x atoms x features of {wanted} for LISTA, got {got}"
-        )
-    parts = {name: getattr(found, name) for name in ("synthesis", "analysis", "thresholds")}
-    return replace(bank, coder=LISTA(steps), **parts)
+    bank = purifier.bank
+    if not isinstance(bank.coder, LISTA):
+        raise UserError(f"refine_start: expected dictionaries with the coder LISTA, got {bank.coder}")
+    return replace(bank, coder=LISTA(steps), split_strength=split_strength)
 
 
-def mean_of(bank: SRDBank, everywhere: SRDBank) -> SRDBank:
-    """The mean of the dictionaries of `bank` as the one of `everywhere`."""
+def mean_of(bank: SRDBank) -> SRDBank:
+    """The mean of the dictionaries, as the one of all clusters together."""
     parts = LearnedDictionaries(bank).arrays()
     synthesis, analysis, thresholds = (part.mean(0, keepdims=True) for part in parts)
     return replace(
-        everywhere, coder=bank.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
+        bank,
+        gaussians=bank.gaussians.together(),
+        synthesis=synthesis,
+        analysis=analysis,
+        thresholds=thresholds,
     )
 
 

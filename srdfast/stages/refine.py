@@ -6,6 +6,8 @@ they shall give each of these classifiers, and the robust network, the logits of
 is trained for all images; every cluster's SRD starts from it and is then trained on the images that the
 encoder (`encoder.py`) puts in that cluster, attacked or not: the choice that inference will make.
 Crops of pictures without labels, where there are any, belong to the class that the baseline sees in them.
+
+With `refine_start` all goes on from an earlier purifier: for a classifier of one's own, or for longer.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +28,7 @@ from ..purifier import Purifier
 from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..training import Schedule, fit
 from .encoder import tuned_encoder
-from .learned import LearnedDictionaries, copies, earlier, lista_start, mean_of
+from .learned import LearnedDictionaries, carried_on, copies, lista_start, mean_of
 from .pairs import (
     IMAGES_TOGETHER,
     PROTECTED,
@@ -65,7 +67,7 @@ def settings(config: Config) -> dict[str, Any]:
     return {
         **unusual,
         **({"source_epochs": config.refine_source_epochs} if config.refine_sources else {}),
-        **({"start": _content(config.refine_start)} if config.refine_start else {}),
+        **_start_settings(config),
         **protected,
         "seed": config.seed,
         "steps": config.refine_steps,
@@ -76,6 +78,17 @@ def settings(config: Config) -> dict[str, Any]:
         "epsilon": config.epsilon,
         "bf16": config.bf16,
     }
+
+
+def _start_settings(config: Config) -> dict[str, Any]:
+    if not config.refine_start:
+        return {}
+    found = {"start": _content(config.refine_start), "split_strength": config.split_strength}
+    if not config.classifier:
+        raise UserError("refine_start: needs --classifier FILE, the network to protect")
+    if config.refine_encoder_epochs:
+        raise UserError("refine_encoder_epochs: expected 0 with refine_start, whose encoder stays as it is")
+    return found
 
 
 def _content(file: str) -> str:
@@ -89,12 +102,11 @@ def run(context: Context) -> None:
     The latter two are `global.safetensors` and `classifier.safetensors`; `denoiser.safetensors` is the rival
     of the same cost, where `refine_denoiser` asks for one.
     """
-    encoder, protected = context.network("robust"), _protected(context)
-    bank, everywhere = (
-        SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("bank", "global")
-    )
+    encoder, protected = context.encoder, _protected(context)
+    everywhere, bank = _starts(context)
     if context.config.refine:
-        others = [context.network("baseline")] if context.config.classifier else []
+        own = context.config.classifier and not context.start
+        others = [context.network("baseline")] if own else []
         trained = [protected, *others, *trained_sources(context)]
         classifiers: list[Model] = [
             FoldedNetwork.of(network) if isinstance(network, ResNet) else network for network in trained
@@ -138,15 +150,24 @@ def _protected(context: Context) -> ResNet:
     return found.to(context.device).requires_grad_(False)
 
 
+def _starts(context: Context) -> tuple[SRDBank, SRDBank]:
+    """The one dictionary and those of the clusters that training starts from."""
+    config = context.config
+    if context.start:
+        bank = carried_on(context.start, config.refine_steps, config.split_strength)
+        return mean_of(bank), bank
+    everywhere, bank = (
+        SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("global", "bank")
+    )
+    return (lista_start(everywhere, config.refine_steps) if config.refine else everywhere), bank
+
+
 def _trained(
     context: Context, everywhere: SRDBank, bank: SRDBank, classifiers: Sequence[Model], pairs: Pairs
 ) -> tuple[SRDBank, SRDBank]:
-    """The one dictionary and those of the clusters, trained from `refine_start` or from what was learned."""
-    file, steps = context.config.refine_start, context.config.refine_steps
-    own = earlier(file, bank, steps) if file else None
-    start = lista_start(everywhere, steps) if own is None else mean_of(own, everywhere)
-    everywhere = _train(context, "global", start, classifiers, pairs, chosen=False)
-    start = copies(everywhere, bank) if own is None else own
+    """The one dictionary and those of the clusters, which start from it unless they are an earlier one's."""
+    everywhere = _train(context, "global", everywhere, classifiers, pairs, chosen=False)
+    start = bank if context.start else copies(everywhere, bank)
     return everywhere, _train(context, "clusters", start, classifiers, pairs, chosen=True)
 
 
@@ -259,4 +280,5 @@ STAGE = Stage(
     settings=settings,
     run=run,
     splits=("train", "crops"),
+    starts=lambda config: bool(config.refine_start),
 )

@@ -9,7 +9,8 @@ A stage is a file of this folder that exports `STAGE`, a `Stage`. The runner cal
   from and the validation rows for choices; `crops`, of pictures without labels, where there are any, and
   `material`, the training images with these;
 - `path(stage, file)`, where a stage's output lies; `checkpoint(stage)`, a file that vanishes at its end;
-- `network(stage)`, `latents`, `clusters` and `gaussians`, the outputs of earlier stages.
+- `network(stage)`, `latents`, `clusters`, `gaussians` and `encoder`, the outputs of earlier stages, or
+  `start`, the purifier that is gone on from in their place.
 
 Every stage leaves `done.json` with a fingerprint: SHA-256 of its own settings, the fingerprints of the stages
 it needs and the identity of the data. A stage whose fingerprint is there is skipped; one whose fingerprint
@@ -35,6 +36,7 @@ from ..data import Dataset, load
 from ..errors import UserError
 from ..files import atomic_write, load_tensors
 from ..networks import ResNet, load_network
+from ..purifier import Purifier
 from ..scenes import draw_crops
 from ..training import predictions, split_rows
 from .config import Config
@@ -54,6 +56,7 @@ class Stage:
         settings: the part of a `Config` that its output depends on, JSON-able.
         run: does the work and writes the output.
         splits: the parts of the data that it reads, attributes of the `Context`.
+        starts: whether these settings give it another start, and it needs no stage.
     """
 
     name: str
@@ -61,6 +64,11 @@ class Stage:
     settings: Callable[[Config], dict[str, Any]]
     run: Callable[["Context"], None]
     splits: tuple[str, ...] = ("train",)
+    starts: Callable[[Config], bool] = lambda config: False
+
+    def needed(self, config: Config) -> tuple[str, ...]:
+        """The stages that it needs with these settings."""
+        return () if self.starts(config) else self.needs
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,12 @@ class Context:
 
     @cached_property
     def material(self) -> Dataset:
-        """The training images, and after them the crops with the class that the baseline sees in each."""
+        """The training images, and after them the crops with the class that a network sees in each."""
         train, crops = self.train, self.crops
         if crops is None:
             return train
-        seen = predictions(self.network("baseline"), crops.images, self.device)
+        network = self.start.encoder if self.start else self.network("baseline")
+        seen = predictions(network, crops.images, self.device)
         return Dataset(
             np.concatenate([train.images, crops.images]),
             np.concatenate([train.labels, seen]),
@@ -151,8 +160,21 @@ class Context:
         return tensors["assignment"], tensors["labels"]
 
     @cached_property
+    def start(self) -> Purifier | None:
+        """The purifier `refine_start`, whose encoder, clusters and dictionaries are trained on."""
+        file = self.config.refine_start
+        return Purifier.load(file).to(self.device) if file else None
+
+    @property
+    def encoder(self) -> ResNet:
+        """The network that chooses clusters, in eval mode on the device."""
+        return self.start.encoder if self.start else self.network("robust")
+
+    @cached_property
     def gaussians(self) -> Gaussians:
         """The distribution of each cluster."""
+        if self.start:
+            return self.start.bank.gaussians
         return Gaussians(**load_tensors(self.path("distributions", "gaussians.safetensors"))[0])
 
     def network(self, stage: str) -> ResNet:
@@ -173,7 +195,7 @@ def fingerprint(stage: Stage, context: Context) -> str:
     content = {
         "stage": stage.name,
         "settings": stage.settings(context.config),
-        "needs": {name: fingerprint(get_stage(name), context) for name in stage.needs},
+        "needs": {name: fingerprint(get_stage(name), context) for name in stage.needed(context.config)},
         "data": {
             name: data.identity for name in stage.splits if (data := getattr(context, name)) is not None
         },
@@ -181,11 +203,14 @@ def fingerprint(stage: Stage, context: Context) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _selected(stages: str | Iterable[str]) -> list[str]:
+def _selected(stages: str | Iterable[str], config: Config) -> list[Stage]:
+    """The stages of these names in their order; of all, those from the last one that has another start."""
     if isinstance(stages, str):
         stages = ORDER if stages == "all" else [name.strip() for name in stages.split(",")]
     chosen = {get_stage(name).name for name in stages}
-    return [name for name in ORDER if name in chosen]
+    selected = [get_stage(name) for name in ORDER if name in chosen]
+    first = max((place for place, stage in enumerate(selected) if stage.starts(config)), default=0)
+    return selected[first:]
 
 
 def _recorded(path: Path) -> str | None:
@@ -219,7 +244,7 @@ def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
         UserError: a needed stage is not done, or the folder holds the output of other settings or data.
     """
     mark = fingerprint(stage, context)
-    for name in stage.needs:
+    for name in stage.needed(context.config):
         if _recorded(context.path(name, "done.json")) != fingerprint(get_stage(name), context):
             raise UserError(f"stage {stage.name}: needs stage {name} of the same settings; run that first")
     done, started = context.path(stage.name, "done.json"), context.path(stage.name, "started.json")
@@ -273,7 +298,7 @@ def train(
     """
     extra = tuple(Path(picture) for picture in pictures)
     context = Context(Path(data), Path(out), config, torch.device(device), progress, after_epoch, extra)
-    selected = [get_stage(name) for name in _selected(stages)]
+    selected = _selected(stages, config)
     for stage in selected:
         fingerprint(stage, context)  # what cannot be read is told before anything is trained
     for stage in selected:

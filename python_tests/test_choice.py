@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the encoder is in doubt, the output is the weighted mean of two classes' results."""
+
+import dataclasses
+
+import cases
+import numpy as np
+import pytest
+
+import srdfast
+
+torch = pytest.importorskip("torch")
+from srdfast.choice import LEAST_SHARE, choose  # noqa: E402
+from srdfast.clusters import Gaussians  # noqa: E402
+from srdfast.errors import ModelFormatError  # noqa: E402
+from srdfast.files import load_tensors, save_tensors  # noqa: E402
+from srdfast.networks import ResNet  # noqa: E402
+
+TEMPERATURE = 0.5
+
+
+@pytest.fixture
+def images(rng):
+    coarse = torch.from_numpy(rng.random((60, 3, 4, 4)).astype(np.float32))
+    smooth = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")
+    rough = torch.from_numpy(rng.random((60, 3, 16, 16)).astype(np.float32))
+    return smooth.lerp(rough, torch.linspace(0, 1, 60).view(-1, 1, 1, 1))
+
+
+@torch.no_grad()
+def purifier(images, classes=2, **options):
+    """A purifier with six clusters around latents of images."""
+    torch.manual_seed(0)
+    encoder = ResNet(depth=10, width=4, classes=2).eval()
+    latents = encoder.latents(images).numpy()
+    spread = np.broadcast_to(latents.var(0) + 1e-4, (6, encoder.latent)).astype(np.float32)
+    priors = np.log(np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1], np.float32))
+    gaussians = Gaussians(latents[::10].copy(), spread, priors, np.arange(6) % classes)
+    bank = cases.bank(np.random.default_rng(3), latent=encoder.latent, clusters=6)
+    return srdfast.Purifier(dataclasses.replace(bank, gaussians=gaussians), encoder, **options).eval()
+
+
+@torch.no_grad()
+def expected(defence, images):
+    """Clusters and share of the first by the textbook's formula in float64."""
+    gaussians = defence.bank.gaussians
+    latents = defence.encoder.latents(images).double().numpy()
+    means, variances = gaussians.means.astype(np.float64), gaussians.variances.astype(np.float64)
+    apart = (latents[:, None] - means) ** 2 / variances
+    scores = gaussians.log_priors - 0.5 * (apart + np.log(2 * np.pi * variances)).sum(2)
+    first = scores.argmax(1)
+    others = np.where(gaussians.labels[first][:, None] == gaussians.labels, -np.inf, scores)
+    share = 1 / (1 + np.exp((others.max(1) - scores.max(1)) / defence.temperature))
+    return first, others.argmax(1), np.where(share > 1 - LEAST_SHARE, 1, share)
+
+
+def test_the_output_is_the_mean_of_both_weighted_by_their_likelihoods(images):
+    defence = purifier(images, temperature=TEMPERATURE)
+    first, second, share = expected(defence, images)
+    assert 5 < (share < 1).sum() < 55  # some are in doubt, some are not
+    purified, info = defence.purify(images, return_info=True)
+    np.testing.assert_array_equal(info.clusters, first)
+    np.testing.assert_allclose(info.share, share, atol=1e-3)
+    both = [defence.purify(images, clusters=index) for index in (first, second)]
+    mixed = info.share[:, None, None, None]
+    torch.testing.assert_close(purified, mixed * both[0] + (1 - mixed) * both[1], atol=1e-6, rtol=0)
+    assert (both[0] - both[1]).abs().max() > 0.01
+
+
+def test_without_temperature_the_likeliest_cluster_alone_rebuilds(images):
+    defence = purifier(images)
+    purified, info = defence.purify(images, return_info=True)
+    assert torch.equal(purified, defence.purify(images, clusters=defence.assign(images)))
+    assert (info.share == 1).all()
+
+
+def test_clusters_of_one_class_are_not_mixed(images):
+    defence = purifier(images, classes=1, temperature=1e6)
+    assert torch.equal(defence.purify(images), defence.purify(images, clusters=defence.assign(images)))
+
+
+def test_a_great_temperature_takes_equal_parts(images):
+    _, info = purifier(images, temperature=1e9).purify(images, return_info=True)
+    assert (info.share == 0.5).all()
+
+
+def test_given_clusters_are_not_mixed(images):
+    given = torch.full((len(images),), 2)
+    found, info = purifier(images, temperature=1e6).purify(images, return_info=True, clusters=given)
+    assert torch.equal(found, purifier(images).purify(images, clusters=given)) and (info.share == 1).all()
+
+
+def test_an_image_has_the_same_bits_in_every_batch(images):
+    defence = purifier(images, temperature=TEMPERATURE)
+    together = defence.purify(images)
+    for start, stop in ((0, 1), (3, 30), (59, 60), (0, 0)):
+        assert torch.equal(defence.purify(images[start:stop]), together[start:stop])
+
+
+def test_the_graph_gives_the_same(images):
+    defence = purifier(images, temperature=TEMPERATURE, grad_mode="none")
+    program = torch.export.export(defence, (images,)).module()
+    torch.testing.assert_close(program(images), defence(images), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8])
+def test_numpy_arrays_of_every_dtype(images, kind):
+    given = (255 * images.numpy()).astype(kind) if kind == np.uint8 else images.numpy().astype(kind)
+    purified, info = purifier(images, temperature=TEMPERATURE).purify(given, return_info=True)
+    assert purified.dtype == kind and isinstance(info.share, np.ndarray) and (info.share < 1).any()
+
+
+def test_the_exact_gradient_is_that_of_the_weighted_mean(images):
+    defence = purifier(images, temperature=TEMPERATURE, grad_mode="exact")
+    info = defence.purify(images, return_info=True)[1]
+    first, second, _ = expected(defence, images)
+    share, slopes = info.share[:, None, None, None], []
+    weights = torch.rand(images.shape)
+
+    def mixed(given):
+        both = [defence.purify(given, clusters=index) for index in (first, second)]
+        return share * both[0] + (1 - share) * both[1]
+
+    for purify in (defence, mixed):
+        given = images.clone().requires_grad_()
+        slopes.append(torch.autograd.grad((weights * purify(given)).sum(), given)[0])
+    torch.testing.assert_close(*slopes, atol=1e-5, rtol=1e-4)
+
+
+def test_the_gradient_of_bpda_is_the_identity(images):
+    given = images.clone().requires_grad_()
+    weights = torch.rand(images.shape)
+    purified = purifier(images, temperature=TEMPERATURE)(given)
+    slope = torch.autograd.grad((weights * purified).sum(), given)[0]
+    torch.testing.assert_close(slope, weights)
+
+
+def test_equal_likelihoods_take_equal_parts():
+    latents, labels = torch.zeros(1, 4), torch.tensor([0, 1])
+    tables = (torch.zeros(4), torch.ones(4, 2), torch.ones(4, 2), torch.zeros(2))
+    found = choose(latents, torch.zeros(1, dtype=torch.int64), tables, labels, 5.0)
+    assert found.second.tolist() == [1] and found.share.tolist() == [0.5]
+
+
+def test_the_temperature_is_in_the_file(images, tmp_path):
+    file = tmp_path / "model.safetensors"
+    purifier(images, temperature=TEMPERATURE).save(file)
+    assert srdfast.Purifier.load(file).temperature == TEMPERATURE
+    assert srdfast.Purifier.load(file, temperature=0).temperature == 0
+    tensors, metadata = load_tensors(file)
+    save_tensors(file, tensors, {**metadata, "temperature": -1})
+    with pytest.raises(ModelFormatError, match="temperature: expected a number from 0"):
+        srdfast.Purifier.load(file)
+    del metadata["temperature"]
+    save_tensors(file, tensors, metadata)
+    assert srdfast.Purifier.load(file).temperature == 0
+
+
+@pytest.mark.parametrize("temperature", [-1.0, float("nan"), float("inf"), "8", None])
+def test_what_is_no_temperature_is_refused(images, temperature):
+    with pytest.raises(ValueError, match="temperature: expected a number from 0 to 1e9"):
+        purifier(images, temperature=temperature)

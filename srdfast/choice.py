@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which dictionaries rebuild an image: one, or where the encoder is in doubt those of two classes.
+
+A dictionary of the wrong class gives the image something of that class's look. Where another class is nearly
+as likely as the likeliest, the mean of both results, weighted by how likely each is, keeps more of the truth.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LEAST_SHARE = 0.1  # of a second result that is worth its time
+SHARE_STEPS = 1024  # shares are rounded to these, so that the last bits of a likelihood do not matter
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of each image of a batch.
+
+    Attributes:
+        first: int64 [batch], the likeliest cluster.
+        second: int64 [batch], the likeliest cluster of another class; None where nothing is mixed.
+        share: of the result by the first, [batch] in [0.5, 1]; None where nothing is mixed.
+    """
+
+    first: Tensor
+    second: Tensor | None = None
+    share: Tensor | None = None
+
+
+def choose(
+    latents: Tensor,
+    first: Tensor,
+    tables: tuple[Tensor, Tensor, Tensor, Tensor],
+    labels: Tensor,
+    temperature: float,
+) -> Choice:
+    """The choice for images whose likeliest cluster is known.
+
+    The share of the first is 1 / (1 + exp(-gap / temperature)), where `gap` is what its log-likelihood is
+    above that of the second; 1 where this leaves the second less than `LEAST_SHARE`, or there is no
+    second class.
+
+    Args:
+        latents: floating [batch, latent].
+        first: int64 [batch].
+        tables: centre, scales, shifts and offsets of the clusters, as `GaussianTables` has them.
+        labels: int64 [clusters], the class of each.
+        temperature: in nats; 0 mixes nothing.
+    """
+    if temperature == 0:
+        return Choice(first)
+    centre, scales, shifts, offsets = (part.double() for part in tables)
+    away = latents.double() - centre
+    distances = away.square() @ scales.square() - 2 * (away @ (scales * shifts)) + shifts.square().sum(0)
+    scores = offsets - distances  # [batch, clusters]
+    others = scores.masked_fill(labels[first][:, None] == labels, -torch.inf)
+    likelihood, second = others.max(1)
+    gap = scores.gather(1, first[:, None])[:, 0] - likelihood
+    share = (torch.sigmoid(gap / temperature) * SHARE_STEPS).round() / SHARE_STEPS
+    share = torch.where(share > 1 - LEAST_SHARE, torch.ones_like(share), share).float()
+    return Choice(first, second, share.clamp(min=0.5))
