@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped purifier as a whole: how its time divides between the encoder and the kernels."""
+"""The shipped purifier as a whole: how its time divides between the choice of clusters and the kernels."""
 
 import numpy as np
 import pytest
@@ -19,17 +19,17 @@ def purifier():
 
 def bench_batch(timed, crops, purifier, sized):
     images = torch.from_numpy(crops(sized(256, 8), 3, 32, 32))
-    clusters = purifier.assign(images)
-    given = purifier.purify(images, clusters=clusters)
-    np.testing.assert_array_equal(purifier.purify(images).numpy(), given.numpy())
+    choice, _ = purifier._choose(images)
+    np.testing.assert_array_equal(purifier.purify(images).numpy(), purifier._mixed(images, choice).numpy())
     beside = {
-        "encoder": lambda: purifier.assign(images),
-        "kernels": lambda: purifier._rebuild(images, clusters),
+        "choice": lambda: purifier._choose(images),
+        "kernels": lambda: purifier._mixed(images, choice),
     }
 
     def describe(found):
         shares = ", ".join(f"{part} {found[part] / found['call']:.0%}" for part in beside)
-        return f"{1e3 * found['call'] / len(images):.3f} ms an image; {shares}"
+        mixed = float((choice.share < 1).float().mean())
+        return f"{1e3 * found['call'] / len(images):.3f} ms an image; {shares}; two classes for {mixed:.0%}"
 
     timed(
         lambda: purifier.purify(images), "purifier cifar10", f"batch of {len(images)}", "srdfast",

@@ -16,7 +16,7 @@ from srdfast.errors import ModelFormatError  # noqa: E402
 from srdfast.files import load_tensors, save_tensors  # noqa: E402
 from srdfast.networks import ResNet  # noqa: E402
 
-TEMPERATURE = 0.5
+TEMPERATURE = 1.5
 
 
 @pytest.fixture

@@ -182,6 +182,7 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
         refine_encoder_epochs=0,
         refine_denoiser=False,
         split_strength=20.0,
+        temperature=3.0,
     )
     context = train(data, tmp_path / "run", config, "all", progress=False)
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["7_refine", "8_evaluate"]
@@ -190,6 +191,7 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
         for file in (path, *(context.path("refine", f"{n}.safetensors") for n in ("purifier", "global")))
     )
     assert after.bank.coder == srdfast.LISTA(steps=3) and after.bank.split_strength == 20
+    assert after.temperature == 3 and before.temperature == 0
     for name, array in vars(before.bank.gaussians).items():
         np.testing.assert_array_equal(getattr(after.bank.gaussians, name), array)
     for old, new in zip(before.encoder.parameters(), after.encoder.parameters(), strict=True):

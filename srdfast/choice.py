@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LEAST_SHARE = 0.1  # of a second result that is worth its time
+LEAST_SHARE = 0.2  # of a second result that is worth its time
 SHARE_STEPS = 1024  # shares are rounded to these, so that the last bits of a likelihood do not matter
 
 

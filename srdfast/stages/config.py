@@ -91,6 +91,10 @@ class Config:
         False, "refine: also train a convolutional denoiser of the same cost in the same way, as a rival"
     )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
+    temperature: float = _option(
+        0.0,
+        "refine: temperature, in nats, of the purifier's choice between two classes (0: the likelier alone)",
+    )
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")
 

@@ -48,10 +48,12 @@ from .task import Terms, task_loss
 
 def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
-    protected = {}
+    protected: dict[str, Any] = {}
     if config.classifier:
         load_network(config.classifier)  # one that cannot be read is told before anything is trained
-        protected = {"classifier": _content(config.classifier)}
+        protected["classifier"] = _content(config.classifier)
+    if config.temperature:
+        protected["temperature"] = config.temperature
     if not config.refine:
         return {**protected, "refine": False}
     chosen = {
@@ -119,7 +121,7 @@ def run(context: Context) -> None:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
     size = context.train.images.shape[-1]
-    purifier = Purifier(bank, encoder, image_size=size)
+    purifier = Purifier(bank, encoder, image_size=size, temperature=context.config.temperature)
     purifier.save(context.path("refine", "purifier.safetensors"))
     Purifier(everywhere, encoder, image_size=size).save(context.path("refine", "global.safetensors"))
     save_network(context.path("refine", "classifier.safetensors"), protected)
