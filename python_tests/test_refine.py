@@ -17,6 +17,7 @@ from srdfast.cli import _models  # noqa: E402
 from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
 from srdfast.networks import ResNet, load_network, save_network  # noqa: E402
+from srdfast.pretrained import pack  # noqa: E402
 from srdfast.rival_networks import (  # noqa: E402
     Denoiser,
     load_opponent,
@@ -199,6 +200,18 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
     moved = np.abs(after.bank.synthesis - before.bank.synthesis)
     assert 0 < moved.mean() < 0.5 * np.abs(before.bank.synthesis).mean()  # it starts where that one ended
     assert one.bank.clusters == 1
+
+
+def test_a_run_is_packed_as_it_was_trained_or_with_another_split(finished, tmp_path):
+    trained = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    pack(finished.out, tmp_path, "mine")
+    pack(finished.out, tmp_path, "other", split_strength=12, temperature=3)
+    mine, other = (srdfast.Purifier.load(tmp_path / f"{name}.safetensors") for name in ("mine", "other"))
+    assert (mine.bank.split_strength, mine.temperature) == (trained.bank.split_strength, 0)
+    assert (other.bank.split_strength, other.temperature) == (12, 3)
+    for packed in (mine, other):
+        np.testing.assert_array_equal(packed.bank.synthesis, trained.bank.synthesis.astype(np.float16))
+    assert load_network(tmp_path / "mine-classifier.safetensors").spec == trained.encoder.spec
 
 
 def test_one_dictionary_starts_from_the_mean_of_all(finished):

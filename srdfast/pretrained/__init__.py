@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,19 +119,30 @@ def draw_sample(
     return positions
 
 
-def pack(run: Path, folder: Path = FOLDER, name: str = "cifar10") -> None:
+def pack(
+    run: Path,
+    folder: Path = FOLDER,
+    name: str = "cifar10",
+    split_strength: float | None = None,
+    temperature: float | None = None,
+) -> None:
     """Write the models of a training run as this folder ships them: atoms and filters in half precision.
 
     Args:
         run: folder of a finished `srdfast train`.
         folder: where `{name}.safetensors` and `{name}-classifier.safetensors` go.
         name: what the models are called.
+        split_strength: of the shipped purifier; None: as it was trained.
+        temperature: likewise.
     """
     from ..networks import load_network, save_network
     from ..purifier import Purifier
 
     run = Path(run)
-    purifier = Purifier.load(run / "7_refine" / "purifier.safetensors")
+    made = Purifier.load(run / "7_refine" / "purifier.safetensors")
+    bank = made.bank if split_strength is None else replace(made.bank, split_strength=split_strength)
+    warmth = made.temperature if temperature is None else temperature
+    purifier = Purifier(bank, made.encoder, image_size=made.image_size, temperature=warmth)
     purifier.save(folder / f"{name}.safetensors", dtype="float16")
     classifier = load_network(run / "7_refine" / "classifier.safetensors")
     save_network(folder / f"{name}-classifier.safetensors", classifier, dtype="float16")
