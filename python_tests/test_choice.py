@@ -10,7 +10,7 @@ import pytest
 import srdfast
 
 torch = pytest.importorskip("torch")
-from srdfast.choice import LEAST_SHARE, choose  # noqa: E402
+from srdfast.choice import LEAST_SHARE, choose, likelihood_terms  # noqa: E402
 from srdfast.clusters import Gaussians  # noqa: E402
 from srdfast.errors import ModelFormatError  # noqa: E402
 from srdfast.files import load_tensors, save_tensors  # noqa: E402
@@ -138,7 +138,8 @@ def test_the_gradient_of_bpda_is_the_identity(images):
 def test_equal_likelihoods_take_equal_parts():
     latents, labels = torch.zeros(1, 4), torch.tensor([0, 1])
     tables = (torch.zeros(4), torch.ones(4, 2), torch.ones(4, 2), torch.zeros(2))
-    found = choose(latents, torch.zeros(1, dtype=torch.int64), tables, labels, 5.0)
+    first = torch.zeros(1, dtype=torch.int64)
+    found = choose(latents, first, likelihood_terms(tables), labels, 5.0)
     assert found.second.tolist() == [1] and found.share.tolist() == [0.5]
 
 

@@ -29,13 +29,17 @@ class Choice:
     share: Tensor | None = None
 
 
-def choose(
-    latents: Tensor,
-    first: Tensor,
-    tables: tuple[Tensor, Tensor, Tensor, Tensor],
-    labels: Tensor,
-    temperature: float,
-) -> Choice:
+Terms = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Of log-likelihoods as a square form: centre, and the factors of squares, of latents and of one; float64."""
+
+
+def likelihood_terms(tables: tuple[Tensor, Tensor, Tensor, Tensor]) -> Terms:
+    """The terms of clusters' centre, scales, shifts and offsets, as `GaussianTables` has them."""
+    centre, scales, shifts, offsets = (part.double() for part in tables)
+    return centre, -scales.square(), 2 * scales * shifts, offsets - shifts.square().sum(0)
+
+
+def choose(latents: Tensor, first: Tensor, terms: Terms, labels: Tensor, temperature: float) -> Choice:
     """The choice for images whose likeliest cluster is known.
 
     The share of the first is 1 / (1 + exp(-gap / temperature)), where `gap` is what its log-likelihood is
@@ -45,16 +49,13 @@ def choose(
     Args:
         latents: floating [batch, latent].
         first: int64 [batch].
-        tables: centre, scales, shifts and offsets of the clusters, as `GaussianTables` has them.
+        terms: of the clusters' log-likelihoods.
         labels: int64 [clusters], the class of each.
-        temperature: in nats; 0 mixes nothing.
+        temperature: in nats, above 0.
     """
-    if temperature == 0:
-        return Choice(first)
-    centre, scales, shifts, offsets = (part.double() for part in tables)
+    centre, squares, slopes, constants = terms
     away = latents.double() - centre
-    distances = away.square() @ scales.square() - 2 * (away @ (scales * shifts)) + shifts.square().sum(0)
-    scores = offsets - distances  # [batch, clusters]
+    scores = constants + away.square() @ squares + away @ slopes  # [batch, clusters]
     others = scores.masked_fill(labels[first][:, None] == labels, -torch.inf)
     likelihood, second = others.max(1)
     gap = scores.gather(1, first[:, None])[:, 0] - likelihood

@@ -15,7 +15,8 @@ from .nearest import NearestCluster
 from .nearest_gpu import NearestOnGpu
 from .networks import ResNet, tensors_of
 
-IMAGES_TOGETHER = 4096  # enough to fill a GPU; bounds the memory of the activations
+# Images that torch sees at once: their activations stay in the CPU's cache; they fill a GPU.
+IMAGES_TOGETHER = {"cpu": 128, "cuda": 4096}
 
 
 class Encoding:
@@ -54,7 +55,8 @@ class Encoding:
             return self._encoded(encoder, seen.contiguous())
         folded = self._folded.of("", tensors_of(encoder), lambda: FoldedNetwork.of(encoder))
         seen = seen.contiguous(memory_format=torch.channels_last)
-        return torch.cat([folded.latents(some) for some in seen.split(IMAGES_TOGETHER)]).float()
+        together = IMAGES_TOGETHER.get(seen.device.type, len(seen))
+        return torch.cat([folded.latents(some) for some in seen.split(together)]).float()
 
     def likeliest(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The most likely cluster of each latent, int64 [batch], and its log-likelihood, float32 [batch]."""

@@ -13,7 +13,7 @@ from . import arrays, coding, torch_ops, traced
 from .arrays import Array
 from .bank import SRDBank, require_format
 from .batches import as_batch, in_library_of, like
-from .choice import Choice, choose
+from .choice import Choice, Terms, choose, likelihood_terms
 from .clusters import Floats
 from .codes import LISTA
 from .derived import Derived
@@ -55,7 +55,8 @@ class Purifier(nn.Module):
         image_size: side in pixels of the images that the encoder was trained on; it sees images of
             another size resized to this. None: it sees them as they are.
         temperature: in nats, at least 0; how far the log-likelihoods of two classes may be apart for both to
-            have a part in the output. 0: the likeliest cluster alone.
+            have a part in the output (`choice.choose`). 0: the likeliest cluster alone. Otherwise images in
+            doubt are rebuilt twice; on a GPU and in graphs, where nobody looks, all are.
 
     Raises:
         ValueError: an argument is unknown or the parts do not fit together.
@@ -109,6 +110,7 @@ class Purifier(nn.Module):
         labels = torch.from_numpy(np.array(bank.gaussians.labels))
         self.register_buffer("cluster_labels", labels, persistent=False)
         self._prepared: Derived[coding.Prepared] = Derived()
+        self._terms: Derived[Terms] = Derived()
 
     def forward(self, images: Array) -> Array:
         """Purified images; differentiable as `grad_mode` says. See `purify`.
@@ -216,7 +218,10 @@ class Purifier(nn.Module):
         """The clusters of each image, and the log-likelihood of the first, float32 [batch]."""
         latents = self._encoding.tensors(self.encoder, batch)
         first, likelihood = self._encoding.likeliest(latents)
-        return choose(latents, first, self.tables(), self.cluster_labels, self.temperature), likelihood
+        if self.temperature == 0:
+            return Choice(first), likelihood
+        terms = self._terms.of("", self.tables(), lambda: likelihood_terms(self.tables()))
+        return choose(latents, first, terms, self.cluster_labels, self.temperature), likelihood
 
     def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Centre, scales, shifts and offsets of the clusters, as `GaussianTables` has them."""

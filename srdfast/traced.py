@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import torch_ops
-from .choice import Choice, choose
+from .choice import Choice, choose, likelihood_terms
 from .encoding import seen_by
 from .planes import through_planes
 
@@ -58,7 +58,9 @@ def _choose(purifier: "Purifier", batch: Tensor) -> Choice:
     latents = purifier.encoder.latents(seen.contiguous(memory_format=torch.channels_last))
     tables = purifier.tables()
     first = torch.ops.srdfast.assign(latents.to(tables[0].dtype), *tables)[2].long()
-    return choose(latents, first, tables, purifier.cluster_labels, purifier.temperature)
+    if purifier.temperature == 0:
+        return Choice(first)
+    return choose(latents, first, likelihood_terms(tables), purifier.cluster_labels, purifier.temperature)
 
 
 def _mixed(purifier: "Purifier", batch: Tensor, choice: Choice) -> Tensor:
