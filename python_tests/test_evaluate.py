@@ -2,7 +2,9 @@
 """The table, on a linear classifier whose accuracy under every attack is known by hand."""
 
 import json
+from dataclasses import replace
 
+import cases
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,12 @@ from PIL import Image
 from scipy.stats import binomtest
 from torch import nn
 
+import srdfast
 from srdfast import pretrained
 from srdfast.data import Dataset
-from srdfast.defences import Pipeline, Row
+from srdfast.defences import Pipeline, Row, purifier_row
 from srdfast.evaluate import Settings, evaluate, page
+from srdfast.networks import ResNet
 from srdfast.pictures import View, draw, perturbation
 from srdfast.report import Cell, Report, wilson
 
@@ -122,6 +126,15 @@ def test_worst_is_taken_image_by_image(dataset):
     settings = Settings(attacks=("fgsm", "pgd"), adaptive_images=0, batch=20)
     found = accuracies(evaluate(Brightness(), [Row("flaky", flaky)], dataset, settings), "flaky")
     assert found == {"clean": 0.95, "fgsm": 0.95, "pgd": 0.95, "worst": 0.85}
+
+
+def test_purifiers_of_other_settings_are_told_apart():
+    bank, encoder = cases.bank(np.random.default_rng(0), latent=32), ResNet(10, 4, classes=2)
+    changes = ({}, {}, {"temperature": 2.0}, {"image_size": 8})
+    made = [srdfast.Purifier(bank, encoder, **options) for options in changes]
+    made.append(srdfast.Purifier(replace(bank, split_strength=9.0), encoder))
+    same, *others = (purifier_row("row", purifier).identity for purifier in made)
+    assert others[0] == same and len({same, *others}) == 4
 
 
 def test_the_pipeline_takes_the_purifiers_gradient_as_the_identity():

@@ -14,7 +14,7 @@ from srdfast.evaluate import Settings
 from srdfast.networks import ResNet
 from srdfast.opponents import strengths, training
 from srdfast.opponents.recipes import Recipe
-from srdfast.opponents.training import Opponents, one_of
+from srdfast.opponents.training import Opponents
 from srdfast.rival_networks import (
     Denoiser,
     PlainNet,
@@ -119,12 +119,6 @@ def test_networks_come_back_from_their_files(tmp_path):
     save_opponent(tmp_path / "plain.safetensors", PlainNet(4), {})
     with pytest.raises(ModelFormatError, match="expected a denoiser"):
         load_denoiser(tmp_path / "plain.safetensors")
-
-
-def test_one_dictionary_is_the_mean_of_all(purifier):
-    bank = one_of(purifier.bank)
-    assert bank.clusters == 1
-    np.testing.assert_allclose(bank.synthesis[0], purifier.bank.synthesis.mean(0))
 
 
 def test_opponents_are_trained_once_on_the_right_images(purifier, classifier, train, tmp_path, monkeypatch):

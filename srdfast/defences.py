@@ -108,8 +108,7 @@ def purifier_row(name: str, purifier: Purifier, told: bool = False) -> Row:
             return purifier.assign(images, labels) if told else None  # None: what the encoder chooses
 
     row = _coded(name, purifier, choose)
-    settings = f"{purifier.bank.settings()} {purifier.temperature}"
-    return replace(row, purifier=None if told else purifier, identity=f"{fingerprint(purifier)} {settings}")
+    return replace(row, purifier=None if told else purifier, identity=identity_of(purifier))
 
 
 def fixed_dictionary_row(purifier: Purifier, cluster: int) -> Row:
@@ -164,6 +163,14 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def identity_of(purifier: Purifier) -> str:
+    """SHA-256 of all that a purifier's results depend on, in hexadecimal."""
+    content = (
+        f"{fingerprint(purifier)} {purifier.bank.settings()} {purifier.image_size} {purifier.temperature}"
+    )
+    return sha256(content.encode()).hexdigest()
 
 
 class _Approximated(torch.autograd.Function):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -25,16 +25,15 @@ import torch
 from torch import nn
 
 from ..bank import SRDBank
-from ..clusters import Gaussians
 from ..data import Dataset
-from ..defences import fingerprint
+from ..defences import fingerprint, identity_of
 from ..evaluation.outcomes import key_of
 from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..rival_networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from ..stages.baseline import accuracy, inputs_of
-from ..stages.learned import LearnedDictionaries
+from ..stages.learned import LearnedDictionaries, mean_of
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.task import Terms, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
@@ -88,7 +87,7 @@ class Opponents:
     @cached_property
     def one_dictionary(self) -> Purifier:
         """The purifier with one dictionary: the mean of its own, trained further on the pairs."""
-        start, recipe = one_of(self.purifier.bank), self.recipe
+        start, recipe = mean_of(self.purifier.bank), self.recipe
         schedule = self._on_pairs(recipe.dictionary_epochs, recipe.dictionary_rate)
         loss = task_loss([self.classifier.requires_grad_(False)], self.pairs, False, Terms())
         path, mark = self.folder / "one-dictionary.safetensors", self._mark("one_dictionary")
@@ -263,31 +262,12 @@ class Opponents:
                 "recipe": self.recipe.of(name),
                 "data": self.train.identity,
                 "classifier": None if name == "second" else fingerprint(self.classifier),
-                "purifier": fingerprint(self.purifier) if of_purifier else None,
+                "purifier": identity_of(self.purifier) if of_purifier else None,
             }
         )
 
     def _log(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
-
-
-def one_of(bank: SRDBank) -> SRDBank:
-    """A bank of one dictionary, the mean of its dictionaries, whose one cluster lies at the mean of all."""
-    gaussians = Gaussians(
-        bank.gaussians.means.mean(0, keepdims=True),
-        bank.gaussians.variances.mean(0, keepdims=True),
-        np.zeros(1, np.float32),
-        np.zeros(1, np.int64),
-    )
-    if bank.analysis is None or bank.thresholds is None:
-        raise ValueError("bank: expected one with analysis atoms and thresholds")
-    return replace(
-        bank,
-        gaussians=gaussians,
-        synthesis=bank.synthesis.mean(0, keepdims=True),
-        analysis=bank.analysis.mean(0, keepdims=True),
-        thresholds=bank.thresholds.mean(0, keepdims=True),
-    )
 
 
 def _save(path: Path, network: nn.Module, about: dict[str, object]) -> None:
