@@ -3,7 +3,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 import srdfast
 from srdfast import pretrained
@@ -17,8 +16,13 @@ def purifier():
     return srdfast.Purifier.from_pretrained("cifar10")
 
 
-def bench_batch(timed, crops, purifier, sized):
-    images = torch.from_numpy(crops(sized(256, 8), 3, 32, 32))
+def sample(count):
+    """Test images of CIFAR-10: how many of them have a part of two classes depends on what they show."""
+    return pretrained.sample(count).tensors()[0]
+
+
+def bench_batch(timed, purifier, sized):
+    images = sample(sized(256, 8))
     choice, _ = purifier._choose(images)
     np.testing.assert_array_equal(purifier.purify(images).numpy(), purifier._mixed(images, choice).numpy())
     beside = {
@@ -37,9 +41,9 @@ def bench_batch(timed, crops, purifier, sized):
     )  # fmt: skip
 
 
-def bench_dictionaries(timed, crops, purifier, sized):
+def bench_dictionaries(timed, purifier, sized):
     """The kernels in the setting that ships, each image by the dictionary of its cluster."""
-    bank, images = purifier.bank, crops(sized(256, 8), 3, 32, 32)
+    bank, images = purifier.bank, sample(sized(256, 8)).numpy()
     high, clusters = srdfast.split(images, bank.split_strength)[1], purifier.assign(images)
     prepared = srdfast.prepare(bank.synthesis, bank.analysis, bank.thresholds)
     dictionaries, atoms, _ = bank.synthesis.shape
@@ -51,8 +55,8 @@ def bench_dictionaries(timed, crops, purifier, sized):
     )  # fmt: skip
 
 
-def bench_one(timed, crops, purifier, sized):
-    images = torch.from_numpy(crops(1, 3, 32, 32))
+def bench_one(timed, purifier):
+    images = sample(1)
     assert purifier.purify(images).shape == images.shape
     timed(
         lambda: purifier.purify(images), "purifier cifar10", "batch of 1", "srdfast", 1, "images", rounds=300,
