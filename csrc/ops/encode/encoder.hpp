@@ -32,7 +32,7 @@ struct Stage {
 
 class Encoder {
  public:
-  // For at most `together` images of height x width at once, each convolution shared by so many threads.
+  // For images of height x width, at most `together` at once, each convolution shared by so many threads.
   Encoder(const ResidualNetwork& network, int height, int width, int together, int threads)
       : network_(network),
         threads_(threads),
@@ -60,9 +60,12 @@ class Encoder {
 
   // Latents [count, latent] of images [count, channels, height, width].
   void encode(const float* images, int count, float* latents) {
-    run(stage_count_ - 1, images, count);
-    for (int i = 0; i < count; ++i) {
-      average(*stages_[stage_count_ - 1]->state, i, latents + std::int64_t{i} * network_.latent());
+    const Stage& last = *stages_[stage_count_ - 1];
+    for (int first = 0; first < count; first += last.together) {
+      const int some = count - first < last.together ? count - first : last.together;
+      run(stage_count_ - 1, images + first * image_size_, some);
+      for (int i = 0; i < some; ++i)
+        average(*last.state, i, latents + std::int64_t{first + i} * network_.latent());
     }
   }
 
@@ -77,7 +80,7 @@ class Encoder {
     while (block != end && block->is_identity()) ++block;
     const int tiles = Maps::whole_tiles(height) * Maps::whole_tiles(width);
     const int busy = (2 * kTilesTogether + tiles - 1) / tiles;
-    if (block != end && busy < together) together = busy;
+    if (busy < together) together = busy;
     stages_[stage_count_++] = new Stage(begin, block, height, width, channels, together);
   }
 
