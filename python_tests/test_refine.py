@@ -24,7 +24,7 @@ from srdfast.rival_networks import (  # noqa: E402
     multiply_adds,
     purifier_multiply_adds,
 )
-from srdfast.stages.learned import carried_on, dual_frame, mean_of  # noqa: E402
+from srdfast.stages.learned import dual_frame, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
 from srdfast.stages.refine import settings  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
@@ -239,11 +239,34 @@ def test_what_does_not_go_with_an_earlier_purifier_is_told_first(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_purifier_without_learned_coder_cannot_be_gone_on_from(finished):
-    purifier = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
-    plain = replace(purifier.bank, coder=srdfast.OMP(), analysis=None, thresholds=None)
-    with pytest.raises(UserError, match="refine_start: expected dictionaries with the coder LISTA"):
-        carried_on(srdfast.Purifier(plain, purifier.encoder), 3, 5.0)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda bank: {"bank": replace(bank, coder=srdfast.OMP(), analysis=None, thresholds=None)},
+            "coder LISTA",
+        ),
+        (lambda bank: {"image_size": 40}, "expected an encoder of 32 pixels a side, got 40"),
+        (
+            lambda bank: {"bank": replace(bank, classes=(*bank.classes, "other"))},
+            "expected 10 classes, got 11",
+        ),
+    ],
+)
+def test_a_purifier_that_does_not_fit_cannot_be_gone_on_from(data, finished, own, tmp_path, change, message):
+    made = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    start = tmp_path / "start.safetensors"
+    srdfast.Purifier(**{"bank": made.bank, "encoder": made.encoder, **change(made.bank)}).save(start)
+    config = replace(TINY, classifier=str(own), refine_start=str(start), refine_encoder_epochs=0)
+    with pytest.raises(UserError, match=f"refine_start: .*{message}"):
+        train(data, tmp_path / "run", config, "all", progress=False)
+
+
+def test_what_is_no_purifier_is_told_before_anything_is_trained(data, own, tmp_path):
+    config = replace(TINY, classifier=str(own), refine_start=str(own), refine_encoder_epochs=0)
+    with pytest.raises(ModelFormatError, match="expected format srdfast-purifier"):
+        train(data, tmp_path / "run", config, "all", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_classifier_of_the_users_own_is_protected(data, finished, own, tmp_path):

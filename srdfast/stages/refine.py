@@ -85,12 +85,12 @@ def settings(config: Config) -> dict[str, Any]:
 def _start_settings(config: Config) -> dict[str, Any]:
     if not config.refine_start:
         return {}
-    found = {"start": _content(config.refine_start), "split_strength": config.split_strength}
+    Purifier.load(config.refine_start)  # one that cannot be read is told before anything is trained
     if not config.classifier:
         raise UserError("refine_start: needs --classifier FILE, the network to protect")
     if config.refine_encoder_epochs:
         raise UserError("refine_encoder_epochs: expected 0 with refine_start, whose encoder stays as it is")
-    return found
+    return {"start": _content(config.refine_start), "split_strength": config.split_strength}
 
 
 def _content(file: str) -> str:
@@ -156,12 +156,21 @@ def _starts(context: Context) -> tuple[SRDBank, SRDBank]:
     """The one dictionary and those of the clusters that training starts from."""
     config = context.config
     if context.start:
+        _require_fits(context.start, context)
         bank = carried_on(context.start, config.refine_steps, config.split_strength)
         return mean_of(bank), bank
     everywhere, bank = (
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("global", "bank")
     )
     return (lista_start(everywhere, config.refine_steps) if config.refine else everywhere), bank
+
+
+def _require_fits(start: Purifier, context: Context) -> None:
+    classes, size = len(context.train.classes), context.train.images.shape[-1]
+    if len(start.bank.classes) != classes:
+        raise UserError(f"refine_start: expected {classes} classes, got {len(start.bank.classes)}")
+    if start.image_size not in (None, size):
+        raise UserError(f"refine_start: expected an encoder of {size} pixels a side, got {start.image_size}")
 
 
 def _trained(
