@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every coder behind one signature, so that what holds for all of them is tested once."""
 
+from dataclasses import replace
+
 import numpy as np
 
 import srdfast
@@ -99,3 +101,32 @@ def write_data(folder, seed=0):
         (folder / f"{name}.bin").write_bytes(np.column_stack([labels, pixels]).astype(np.uint8).tobytes())
     (folder / "batches.meta.txt").write_text("\n".join("abcdefghij"))
     return folder
+
+
+def smooth_to_rough(rng, count):
+    """Images from smooth to rough, torch float32 [count, 3, 16, 16] in [0, 1]."""
+    import torch
+
+    coarse, rough = (
+        torch.from_numpy(rng.random((count, 3, side, side)).astype(np.float32)) for side in (4, 16)
+    )
+    smooth = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")
+    return smooth.lerp(rough, torch.linspace(0, 1, count).view(-1, 1, 1, 1))
+
+
+def purifier_among(images, classes=2, **options):
+    """A purifier with six clusters, each around the latent of one of the images; the first are likelier."""
+    import torch
+
+    from srdfast.networks import ResNet
+
+    torch.manual_seed(0)
+    encoder = ResNet(depth=10, width=4, classes=2).eval()
+    with torch.no_grad():
+        latents = encoder.latents(images).numpy()
+    spread = np.broadcast_to(latents.var(0) + 1e-4, (6, encoder.latent)).astype(np.float32)
+    priors = np.log(np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1], np.float32))
+    means = latents[:: len(latents) // 6][:6].copy()
+    gaussians = srdfast.Gaussians(means, spread, priors, np.arange(6) % classes)
+    made = replace(bank(np.random.default_rng(3), latent=encoder.latent, clusters=6), gaussians=gaussians)
+    return srdfast.Purifier(made, encoder, **options).eval()

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,5 +92,24 @@ def python(tmp_path):
         if check:
             assert done.returncode == 0, done.stderr
         return done
+
+    return run
+
+
+@pytest.fixture
+def of_every_level(python):
+    """What a program prints, as JSON, at each CPU level of this machine; a skip where it has one alone."""
+
+    def run(program: str) -> list[Any]:
+        answers = []
+        for level in ("v2", "v3", "v4"):
+            done = python(program, check=False, SRDFAST_CPU_LEVEL=level)
+            if done.returncode == 0:
+                answers.append(json.loads(done.stdout))
+            else:
+                assert level in done.stderr and "SRDFAST_CPU_LEVEL" in done.stderr, done.stderr
+        if len(answers) < 2:
+            pytest.skip("this machine has one CPU level")
+        return answers
 
     return run

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The most likely of some Gaussians: the float64 reference, ties, the edges of vectors, bits, errors."""
 
-import json
-
 import numpy as np
 import pytest
 import reference
@@ -149,18 +147,10 @@ print(json.dumps(answers))
 """
 
 
-def test_every_cpu_level_gives_the_same_answer(python):
-    answers = []
-    for level in ("v2", "v3", "v4"):
-        done = python(LEVEL_PROGRAM, check=False, SRDFAST_CPU_LEVEL=level)
-        if done.returncode == 0:
-            answers.append(json.loads(done.stdout))
-        else:
-            assert "SRDFAST_CPU_LEVEL" in done.stderr, done.stderr
-    if len(answers) < 2:
-        pytest.skip("this machine has one CPU level")
-    for answer in answers[1:]:
-        for place, (one, other) in enumerate(zip(answer, answers[0], strict=True)):
+def test_every_cpu_level_gives_the_same_answer(of_every_level):
+    first, *others = of_every_level(LEVEL_PROGRAM)
+    for answer in others:
+        for place, (one, other) in enumerate(zip(answer, first, strict=True)):
             np.testing.assert_allclose(one, other, atol=1e-4 if place < 3 else 1e-11)
 
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the encoder is in doubt, the output is the weighted mean of two classes' results."""
 
-import dataclasses
-
 import cases
 import numpy as np
 import pytest
@@ -11,33 +9,18 @@ import srdfast
 
 torch = pytest.importorskip("torch")
 from srdfast.choice import LEAST_SHARE, choose, likelihood_terms  # noqa: E402
-from srdfast.clusters import Gaussians  # noqa: E402
 from srdfast.errors import ModelFormatError  # noqa: E402
 from srdfast.files import load_tensors, save_tensors  # noqa: E402
-from srdfast.networks import ResNet  # noqa: E402
 
 TEMPERATURE = 1.5
 
 
 @pytest.fixture
 def images(rng):
-    coarse = torch.from_numpy(rng.random((60, 3, 4, 4)).astype(np.float32))
-    smooth = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")
-    rough = torch.from_numpy(rng.random((60, 3, 16, 16)).astype(np.float32))
-    return smooth.lerp(rough, torch.linspace(0, 1, 60).view(-1, 1, 1, 1))
+    return cases.smooth_to_rough(rng, 60)
 
 
-@torch.no_grad()
-def purifier(images, classes=2, **options):
-    """A purifier with six clusters around latents of images."""
-    torch.manual_seed(0)
-    encoder = ResNet(depth=10, width=4, classes=2).eval()
-    latents = encoder.latents(images).numpy()
-    spread = np.broadcast_to(latents.var(0) + 1e-4, (6, encoder.latent)).astype(np.float32)
-    priors = np.log(np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1], np.float32))
-    gaussians = Gaussians(latents[::10].copy(), spread, priors, np.arange(6) % classes)
-    bank = cases.bank(np.random.default_rng(3), latent=encoder.latent, clusters=6)
-    return srdfast.Purifier(dataclasses.replace(bank, gaussians=gaussians), encoder, **options).eval()
+purifier = cases.purifier_among
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 """The operator `encode`: latents of residual networks, beside torch in float64."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -88,18 +87,10 @@ print(json.dumps([encode(network(10, 8, stem), images).tolist() for stem in ("sm
 """
 
 
-def test_every_cpu_level_gives_the_same_answer(python):
-    answers = []
-    for level in ("v2", "v3", "v4"):
-        done = python(LEVEL_PROGRAM, check=False, SRDFAST_CPU_LEVEL=level)
-        if done.returncode == 0:
-            answers.append(json.loads(done.stdout))
-        else:
-            assert "SRDFAST_CPU_LEVEL" in done.stderr, done.stderr
-    if len(answers) < 2:
-        pytest.skip("this machine has one CPU level")
-    for answer in answers[1:]:
-        np.testing.assert_allclose(answer, answers[0], rtol=1e-4, atol=1e-5)
+def test_every_cpu_level_gives_the_same_answer(of_every_level):
+    first, *others = of_every_level(LEVEL_PROGRAM)
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +141,13 @@ SHORTCUT = (*IDENTITY[:2], convolution(4, 4, 1))
 def test_a_network_that_does_not_fit_together_is_refused(stem, blocks, message):
     with pytest.raises(ValueError, match=message):
         _core.PackedNetwork(torch.zeros(3), torch.ones(3), stem, False, blocks)
+
+
+@pytest.mark.parametrize("bias", [torch.zeros(3), torch.zeros(4, 1), torch.tensor(0.0)])
+def test_a_bias_of_another_shape_is_refused(bias):
+    block = (convolution(4, 4), convolution(4, 4), None)
+    with pytest.raises(ValueError, match="stem"):
+        _core.PackedNetwork(torch.zeros(3), torch.ones(3), (torch.ones(4, 3, 3, 3), bias, 1), False, [block])
 
 
 def test_weights_that_are_not_finite_are_refused():

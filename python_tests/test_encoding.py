@@ -2,7 +2,6 @@
 """The encoder at work: its choices follow the weights, in threads and copies, in every dtype."""
 
 import copy
-import dataclasses
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,11 +9,7 @@ import cases
 import numpy as np
 import pytest
 
-import srdfast
-
 torch = pytest.importorskip("torch")
-from srdfast.clusters import Gaussians  # noqa: E402
-from srdfast.networks import ResNet  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -24,25 +19,12 @@ def one_torch_thread():
 
 @pytest.fixture
 def images(rng):
-    """Smooth and rough images [200, 3, 16, 16] in [0, 1]."""
-    coarse = torch.from_numpy(rng.random((200, 3, 4, 4)).astype(np.float32))
-    smooth = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")
-    rough = torch.from_numpy(rng.random((200, 3, 16, 16)).astype(np.float32))
-    return smooth.lerp(rough, torch.linspace(0, 1, 200).view(-1, 1, 1, 1))
+    return cases.smooth_to_rough(rng, 200)
 
 
 @pytest.fixture
-@torch.no_grad()
 def defence(images):
-    """A purifier whose six Gaussians stand around latents of some images."""
-    torch.manual_seed(0)
-    encoder = ResNet(depth=10, width=4, classes=2).eval()
-    latents = encoder.latents(images).numpy()
-    variances = np.broadcast_to(latents.var(0) + 1e-4, (6, latents.shape[1])).astype(np.float32)
-    means, priors = latents[::35][:6], np.full(6, -np.log(6), np.float32)
-    gaussians = Gaussians(means, variances, priors, np.arange(6) % 2)
-    bank = cases.bank(np.random.default_rng(3), latent=encoder.latent, clusters=6)
-    return srdfast.Purifier(dataclasses.replace(bank, gaussians=gaussians), encoder).eval()
+    return cases.purifier_among(images)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ A dictionary of the wrong class gives the image something of that class's look. 
 as likely as the likeliest, the mean of both results, weighted by how likely each is, keeps more of the truth.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,8 @@ class Choice:
     second: Tensor | None = None
     share: Tensor | None = None
 
+
+Rebuild = Callable[[Tensor, Tensor], Tensor]
 
 Terms = tuple[Tensor, Tensor, Tensor, Tensor]
 """Of log-likelihoods as a square form: centre, and the factors of squares, of latents and of one; float64."""
@@ -62,3 +65,26 @@ def choose(latents: Tensor, first: Tensor, terms: Terms, labels: Tensor, tempera
     share = (torch.sigmoid(gap / temperature) * SHARE_STEPS).round() / SHARE_STEPS
     share = torch.where(share > 1 - LEAST_SHARE, torch.ones_like(share), share).float()
     return Choice(first, second, share.clamp(min=0.5))
+
+
+def mixed(rebuild: Rebuild, images: Tensor, choice: Choice, counted: bool) -> Tensor:
+    """The result of each image's dictionaries.
+
+    Args:
+        rebuild: (images, clusters int64 [batch]) -> what these clusters' dictionaries make of them.
+        images: floating [batch, channels, height, width].
+        choice: of each.
+        counted: whether the images in doubt are picked out, which waits for the device; else all are rebuilt
+            twice.
+    """
+    result = rebuild(images, choice.first)
+    if choice.second is None or choice.share is None:
+        return result
+    share = choice.share[:, None, None, None].to(result.dtype)
+    if not counted:
+        return rebuild(images, choice.second).lerp(result, share)
+    rows = (choice.share < 1).nonzero()[:, 0]
+    if len(rows) == 0:
+        return result
+    second = rebuild(images[rows], choice.second[rows])
+    return result.index_copy(0, rows, second.lerp(result[rows], share[rows]))

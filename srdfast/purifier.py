@@ -13,7 +13,7 @@ from . import arrays, coding, torch_ops, traced
 from .arrays import Array
 from .bank import SRDBank, require_format
 from .batches import as_batch, in_library_of, like
-from .choice import Choice, Terms, choose, likelihood_terms
+from .choice import Choice, Terms, choose, likelihood_terms, mixed
 from .clusters import Floats
 from .codes import LISTA
 from .derived import Derived
@@ -244,18 +244,7 @@ class Purifier(nn.Module):
 
     def _mixed(self, batch: Tensor, choice: Choice) -> Tensor:
         """The result of each image's dictionaries."""
-        result = self._rebuild(batch, choice.first)
-        if choice.second is None or choice.share is None:
-            return result
-        if batch.device.type == "cpu":
-            rows = (choice.share < 1).nonzero()[:, 0]
-        else:
-            rows = torch.arange(len(batch), device=batch.device)  # to ask how many are mixed would be to wait
-        if len(rows) == 0:
-            return result
-        share = choice.share[rows, None, None, None].to(result.dtype)
-        second = self._rebuild(batch[rows], choice.second[rows])
-        return result.index_copy(0, rows, second.lerp(result[rows], share))
+        return mixed(self._rebuild, batch, choice, counted=batch.device.type == "cpu")
 
     def _rebuild(self, batch: Tensor, index: Tensor) -> Tensor:
         """Low + rebuilt high band, clipped, with the gradient that `grad_mode` asks for."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import torch_ops
-from .choice import Choice, choose, likelihood_terms
+from .choice import Choice, choose, likelihood_terms, mixed
 from .encoding import seen_by
 from .planes import through_planes
 
@@ -37,7 +37,12 @@ def purified(purifier: "Purifier", images: Tensor) -> Tensor:
     batch = _floating(images)
     fixed = batch.detach()
     exact = purifier.grad_mode == "exact"
-    rebuilt = _mixed(purifier, batch if exact else fixed, _choose(purifier, fixed))
+    rebuilt = mixed(
+        lambda some, index: _rebuilt(purifier, some, index),
+        batch if exact else fixed,
+        _choose(purifier, fixed),
+        counted=False,  # a graph has fixed shapes
+    )
     if purifier.grad_mode == "bpda" and torch.is_grad_enabled() and batch.requires_grad:
         rebuilt = IdentityGradient.apply(batch, rebuilt)
     if images.dtype == torch.uint8:
@@ -61,15 +66,6 @@ def _choose(purifier: "Purifier", batch: Tensor) -> Choice:
     if purifier.temperature == 0:
         return Choice(first)
     return choose(latents, first, likelihood_terms(tables), purifier.cluster_labels, purifier.temperature)
-
-
-def _mixed(purifier: "Purifier", batch: Tensor, choice: Choice) -> Tensor:
-    """The result of each image's dictionaries; all images pass twice, since a graph has fixed shapes."""
-    result = _rebuilt(purifier, batch, choice.first)
-    if choice.second is None or choice.share is None:
-        return result
-    share = choice.share[:, None, None, None].to(result.dtype)
-    return _rebuilt(purifier, batch, choice.second).lerp(result, share)
 
 
 def _rebuilt(purifier: "Purifier", batch: Tensor, index: Tensor) -> Tensor:

@@ -8,7 +8,8 @@
 namespace srdfast {
 inline namespace SRDFAST_LEVEL {
 
-// A row of outputs of one image, from `first` on, in some panels.
+// Neighbouring outputs of a row of one image, in some panels; `inputs` is what the first tap of the first
+// one sees.
 template <int Rows, int Panels>
 SRDFAST_INLINE void convolve_pixels(const Convolution& conv, const float* inputs, const Maps& from, int panel,
                                     Ending ending, float* outputs, int output_stride) {

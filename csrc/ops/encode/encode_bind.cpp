@@ -21,11 +21,12 @@ class PackedNetwork {
  public:
   PackedNetwork(const py::object& mean, const py::object& std, const ConvolutionArgs& stem, bool pools,
                 const std::vector<BlockArgs>& blocks) {
-    network_.mean = kept("mean", mean);
-    const auto channels = static_cast<int>(storage_.back().size());
-    network_.std = kept("std", std);
-    if (storage_.back().size() != storage_.front().size())
-      expected("std", std::to_string(channels) + " numbers, as mean", std::to_string(storage_.back().size()));
+    const auto channels = static_cast<int>(kept("mean", mean).size());
+    network_.mean = storage_.back().data();
+    const auto deviations = static_cast<int>(kept("std", std).size());
+    network_.std = storage_.back().data();
+    if (deviations != channels)
+      expected("std", std::to_string(channels) + " numbers, as mean", std::to_string(deviations));
     network_.stem = convolution("stem", stem, channels);
     network_.pools = pools;
     int features = network_.stem.outputs, stages = 1;
@@ -61,22 +62,19 @@ class PackedNetwork {
       expected("blocks", "a shortcut and two convolutions with results of the same shape", "others");
   }
 
-  const float* kept(const char* name, const py::object& array) {
+  std::vector<float>& kept(const char* name, const py::object& array) {
     const TensorArg arg(Call{py::none()}, name, array);
     const auto view = arg.view<const float, 1>("[channels]");
     require_finite(arg, View<const float, 2>{view.data, {1, view.extent(0)}});
-    storage_.emplace_back(view.data, view.data + view.extent(0));
-    return storage_.back().data();
+    return storage_.emplace_back(view.data, view.data + view.extent(0));
   }
 
   Convolution convolution(const char* name, const ConvolutionArgs& args, int inputs) {
     const auto& [weight, bias, stride] = args;
-    const Call call{py::none()};
-    const TensorArg weight_arg(call, name, weight), bias_arg(call, name, bias);
+    const TensorArg weight_arg(Call{py::none()}, name, weight);
     const auto weights = weight_arg.view<const float, 4>("[outputs, inputs, kernel, kernel]");
     require_extent(weight_arg, 1, inputs, "features of what it sees");
     require_extent(weight_arg, 3, weights.extent(2), "a square kernel");
-    require_extent(bias_arg, 0, weights.extent(0), "outputs of the weights");
     if (weights.size() == 0 || weights.extent(0) > (1 << 16) || weights.extent(2) > 15 ||
         weights.extent(2) % 2 == 0)
       expected(name, "1 to 2^16 outputs and an odd kernel of at most 15", "shape " + weight_arg.shape());
@@ -89,9 +87,11 @@ class PackedNetwork {
     conv.stride = stride;
     storage_.push_back(packed_weights(conv, weights.data));
     conv.weights = storage_.back().data();
-    conv.bias = kept(name, bias);
-    storage_.back().resize(static_cast<std::size_t>(panels_of(conv.outputs) * kOutputPanel));
-    conv.bias = storage_.back().data();
+    std::vector<float>& biases = kept(name, bias);
+    if (static_cast<int>(biases.size()) != conv.outputs)
+      expected(name, "a bias of " + std::to_string(conv.outputs) + " numbers", std::to_string(biases.size()));
+    biases.resize(static_cast<std::size_t>(panels_of(conv.outputs) * kOutputPanel));
+    conv.bias = biases.data();
     return conv;
   }
 
@@ -122,7 +122,7 @@ void encode(const py::object& images, const PackedNetwork& network, const py::ob
 
 void bind_encode(py::module_& module) {
   py::class_<PackedNetwork>(module, "PackedNetwork",
-                            "A residual network for `encode`; see srdfast.folded.PackedNetwork.")
+                            "A residual network for `encode`; see srdfast.folded.FoldedNetwork.")
       .def(py::init<const py::object&, const py::object&, const ConvolutionArgs&, bool,
                     const std::vector<BlockArgs>&>(),
            py::arg("mean"), py::arg("std"), py::arg("stem"), py::arg("pools"), py::arg("blocks"));

@@ -36,48 +36,45 @@ SRDFAST_INLINE void transform_products(const Vector<float> (&m)[6], Vector<float
   to[3] = difference + 8 * difference2 + m[5];
 }
 
-// The inputs of a tile, a vector of channels: from [6 rows, 6 columns] to [points], so far apart.
-SRDFAST_INLINE void transform_tile(const float* from, std::int64_t row_stride, int column_stride, float* to,
-                                   int point_stride) {
-  Vector<float> half[kInputSide][kInputSide];  // [column, row]
+// Transforms the columns of a square of kInputSide x kInputSide vectors, at(y, x), and then the rows: take(y,
+// x, vector) takes the Side x Side results.
+template <int Side, class At, class Transform, class Take>
+SRDFAST_INLINE void transform_square(const At& at, const Transform& transform, const Take& take) {
+  Vector<float> half[kInputSide][Side];  // [column, row]
 #pragma GCC unroll 6
   for (int x = 0; x < kInputSide; ++x) {
     Vector<float> column[kInputSide];
 #pragma GCC unroll 6
-    for (int y = 0; y < kInputSide; ++y) column[y] = load(from + y * row_stride + x * column_stride);
-    transform_inputs(column, half[x]);
+    for (int y = 0; y < kInputSide; ++y) column[y] = at(y, x);
+    transform(column, half[x]);
   }
 #pragma GCC unroll 6
-  for (int y = 0; y < kInputSide; ++y) {
-    Vector<float> row[kInputSide], done[kInputSide];
+  for (int y = 0; y < Side; ++y) {
+    Vector<float> row[kInputSide], done[Side];
 #pragma GCC unroll 6
     for (int x = 0; x < kInputSide; ++x) row[x] = half[x][y];
-    transform_inputs(row, done);
+    transform(row, done);
 #pragma GCC unroll 6
-    for (int x = 0; x < kInputSide; ++x) store(done[x], to + (y * kInputSide + x) * point_stride);
+    for (int x = 0; x < Side; ++x) take(y, x, done[x]);
   }
+}
+
+// The inputs of a tile, a vector of channels: from [6 rows, 6 columns] to [points], so far apart.
+SRDFAST_INLINE void transform_tile(const float* from, std::int64_t row_stride, int column_stride, float* to,
+                                   int point_stride) {
+  transform_square<kInputSide>([&](int y, int x) { return load(from + y * row_stride + x * column_stride); },
+                               [](const auto& inputs, auto& done) { transform_inputs(inputs, done); },
+                               [&](int y, int x, const Vector<float>& done) {
+                                 store(done, to + (y * kInputSide + x) * point_stride);
+                               });
 }
 
 // A tile of outputs, a vector of channels, without bias: take(y, x, sums) for each of the 4 x 4.
 template <class Take>
 SRDFAST_INLINE void tile_outputs(const float* products, int point_stride, const Take& take) {
-  Vector<float> half[kInputSide][kTileSide];  // [column, row]
-#pragma GCC unroll 6
-  for (int x = 0; x < kInputSide; ++x) {
-    Vector<float> column[kInputSide];
-#pragma GCC unroll 6
-    for (int y = 0; y < kInputSide; ++y) column[y] = load(products + (y * kInputSide + x) * point_stride);
-    transform_products(column, half[x]);
-  }
-#pragma GCC unroll 4
-  for (int y = 0; y < kTileSide; ++y) {
-    Vector<float> row[kInputSide], done[kTileSide];
-#pragma GCC unroll 6
-    for (int x = 0; x < kInputSide; ++x) row[x] = half[x][y];
-    transform_products(row, done);
-#pragma GCC unroll 4
-    for (int x = 0; x < kTileSide; ++x) take(y, x, done[x]);
-  }
+  transform_square<kTileSide>(
+      [&](int y, int x) { return load(products + (y * kInputSide + x) * point_stride); },
+      [](const auto& sums, auto& done) { transform_products(sums, done); }, take);
 }
 
 // The working memory of some threads, for maps of at most so many channels.
