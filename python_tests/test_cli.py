@@ -155,6 +155,9 @@ def test_the_module_is_the_command(python):
         (["evaluate", "nowhere", "--data", "d"], "nowhere"),
         (["evaluate", "nowhere", "--data", "d", "--images", "0"], "--images"),
         (["evaluate", "nowhere", "--data", "d", "--attacks", "pgd,none_such"], "attacks"),
+        (["evaluate", "nowhere", "--data", "d", "--epsilon", "2"], "epsilon: expected 0 to 1"),
+        (["evaluate", "nowhere", "--data", "d", "--epsilon", "4/0"], "--epsilon"),
+        (["evaluate", "nowhere", "--data", "d", "--epsilon-l2", "nan"], "epsilon_l2"),
         (["demo", "--images", "0"], "1 to 500"),
         (["demo", "--images", "501"], "1 to 500"),
     ],
@@ -295,7 +298,7 @@ def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys, monk
     brief["attacks"], brief["adaptive"] = ("fgsm", "pgd_l2", "contrast"), ("bpda", "exact", "joint", "square")
     monkeypatch.setitem(PRESETS, "quick", (100, dataclasses.replace(QUICK, **brief)))
     arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 16, "--images", 4)
-    arguments += ("--adaptive", 2, "--out", tmp_path / "report")
+    arguments += ("--adaptive", 2, "--epsilon", "4/255", "--epsilon-l2", 0.25, "--out", tmp_path / "report")
     assert run(*arguments) == 0
     table = capsys.readouterr().out
     for word in ("no defence", "robust network alone", "random dictionary", "gray-box", "black box"):
@@ -308,6 +311,9 @@ def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys, monk
     assert printed == json.loads((tmp_path / "report" / "report.json").read_text())
     assert (tmp_path / "report" / "outcomes.jsonl").read_bytes() == kept  # nothing was measured again
     (part,) = printed["parts"].values()
+    attack = part["settings"]["attacks"]
+    assert attack["epsilon"] == pytest.approx(4 / 255) and attack["step"] == pytest.approx(1 / 255)
+    assert attack["epsilon_l2"] == 0.25
     assert part["settings"]["data"]["images"] == 4 and set(part["checks"]) == {
         row["name"] for row in part["rows"]
     }

@@ -13,13 +13,17 @@ import json
 import sys
 import typing
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .answers import answer, complain
 from .errors import DataError
 from .stages.config import Config
 from .video.options import add_arguments as add_video_arguments
+
+if TYPE_CHECKING:
+    from .evaluation.settings import Settings
 
 DEFAULT = " (default: %(default)s)"
 
@@ -105,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
         "--stl", type=int, default=0, metavar="N", help="measure STL on N images; needs sporco" + DEFAULT
     )
     evaluate.add_argument("--size", type=int, help="side to which pictures of a folder are resized")
+    for norm, field in (("maximum", "epsilon"), ("L2", "epsilon_l2")):
+        evaluate.add_argument(
+            f"--{field.replace('_', '-')}",
+            type=number,
+            metavar="NUMBER",
+            help=f"largest change in the {norm} norm, of pixels in [0, 1] (default: the preset's)",
+        )
     evaluate.add_argument("--seed", type=int, default=0, help="of the random starts (default: %(default)s)")
     evaluate.add_argument("--out", type=Path, help="folder for reports, pictures and outcomes to go on from")
     evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -154,8 +165,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             named["action"] = argparse.BooleanOptionalAction
         else:  # `int | None` reads an int
             kind = (*typing.get_args(kinds[field.name]), kinds[field.name])[0]
-            named |= {"type": kind, "metavar": kind.__name__.upper()}
+            named |= {"type": number if kind is float else kind, "metavar": kind.__name__.upper()}
         group.add_argument(f"--{field.name.replace('_', '-')}", **named)
+
+
+def number(text: str) -> float:
+    """A decimal number or a fraction, as "0.03" and "8/255"."""
+    try:
+        return float(Fraction(text)) if "/" in text else float(text)
+    except ZeroDivisionError:
+        raise ValueError(text) from None
 
 
 def _version() -> str:
@@ -231,6 +250,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         adaptive=settings.adaptive if options.adaptive_attacks is None else _names(options.adaptive_attacks),
         adaptive_images=adaptive,
         seed=options.seed,
+        **_budgets(options, settings),
     )
     device = choose_device(options.device)
     models = _models(options.model, options.classifier, device)
@@ -238,7 +258,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     train = load(options.data, "train", size=options.size)
     opponents = None
     if options.opponents is not None:
-        recipe = RECIPES[options.preset]
+        recipe = dataclasses.replace(RECIPES[options.preset], epsilon=settings.epsilon)
         opponents = Opponents(
             options.opponents, train, models["purifier"], models["classifier"], recipe, device
         )
@@ -249,6 +269,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     found = study(subject, settings, options.out, parts=parts)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found.table(), flush=True)
     return 0
+
+
+def _budgets(options: argparse.Namespace, settings: Settings) -> dict[str, float]:
+    """Of `Settings`: the largest changes, and the iterated attacks' step, in proportion."""
+    found: dict[str, float] = {}
+    if options.epsilon is not None:
+        found = {"epsilon": options.epsilon, "step": options.epsilon * settings.step / settings.epsilon}
+    if options.epsilon_l2 is not None:
+        found["epsilon_l2"] = options.epsilon_l2
+    return found
 
 
 def _names(text: str) -> tuple[str, ...]:

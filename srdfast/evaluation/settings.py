@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .adaptive import ADAPTIVE
@@ -63,5 +64,9 @@ class Settings:
         for option in ("batch", "steps", "long_steps", "adaptive_steps", "auto_steps", "queries", "targets"):
             if getattr(self, option) < 1:
                 raise ValueError(f"{option}: expected 1 or more, got {getattr(self, option)}")
-        if not 0 <= self.epsilon <= 1 or self.adaptive_images < 0:
-            raise ValueError("epsilon: expected 0 to 1; adaptive_images: expected 0 or more")
+        if not 0 <= self.epsilon <= 1:
+            raise ValueError(f"epsilon: expected 0 to 1, got {self.epsilon}")
+        if not 0 <= self.epsilon_l2 < math.inf:
+            raise ValueError(f"epsilon_l2: expected a finite number, 0 or more, got {self.epsilon_l2}")
+        if self.adaptive_images < 0:
+            raise ValueError(f"adaptive_images: expected 0 or more, got {self.adaptive_images}")
