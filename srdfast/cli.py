@@ -250,8 +250,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         adaptive=settings.adaptive if options.adaptive_attacks is None else _names(options.adaptive_attacks),
         adaptive_images=adaptive,
         seed=options.seed,
-        **_budgets(options, settings),
     )
+    settings = _within(settings, options.epsilon, options.epsilon_l2)
     device = choose_device(options.device)
     models = _models(options.model, options.classifier, device)
     test = load(options.data, "test", limit=images, size=options.size)
@@ -271,14 +271,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _budgets(options: argparse.Namespace, settings: Settings) -> dict[str, float]:
-    """Of `Settings`: the largest changes, and the iterated attacks' step, in proportion."""
-    found: dict[str, float] = {}
-    if options.epsilon is not None:
-        found = {"epsilon": options.epsilon, "step": options.epsilon * settings.step / settings.epsilon}
-    if options.epsilon_l2 is not None:
-        found["epsilon_l2"] = options.epsilon_l2
-    return found
+def _within(settings: Settings, epsilon: float | None, epsilon_l2: float | None) -> Settings:
+    """The settings with other largest changes, where these are given; the steps keep their proportion."""
+    if epsilon is not None:
+        step = epsilon * settings.step / settings.epsilon
+        settings = dataclasses.replace(settings, epsilon=epsilon, step=step)
+    return settings if epsilon_l2 is None else dataclasses.replace(settings, epsilon_l2=epsilon_l2)
 
 
 def _names(text: str) -> tuple[str, ...]:
