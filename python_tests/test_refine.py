@@ -13,6 +13,9 @@ from PIL import Image
 import srdfast
 
 torch = pytest.importorskip("torch")
+from torch.nn import functional  # noqa: E402
+
+from srdfast.attacks import ATTACKS, attack_batches  # noqa: E402
 from srdfast.cli import _models  # noqa: E402
 from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
@@ -24,6 +27,7 @@ from srdfast.rival_networks import (  # noqa: E402
     multiply_adds,
     purifier_multiply_adds,
 )
+from srdfast.stages.calibrate import Calibration, calibrate  # noqa: E402
 from srdfast.stages.learned import dual_frame, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
 from srdfast.stages.refine import settings  # noqa: E402
@@ -202,16 +206,94 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
     assert one.bank.clusters == 1
 
 
-def test_a_run_is_packed_as_it_was_trained_or_with_another_split(finished, tmp_path):
-    trained = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+def test_a_run_is_packed_as_it_was_trained(finished, trained, tmp_path):
     pack(finished.out, tmp_path, "mine")
-    pack(finished.out, tmp_path, "other", split_strength=12, temperature=3)
-    mine, other = (srdfast.Purifier.load(tmp_path / f"{name}.safetensors") for name in ("mine", "other"))
-    assert (mine.bank.split_strength, mine.temperature) == (trained.bank.split_strength, 0)
-    assert (other.bank.split_strength, other.temperature) == (12, 3)
-    for packed in (mine, other):
-        np.testing.assert_array_equal(packed.bank.synthesis, trained.bank.synthesis.astype(np.float16))
+    packed = srdfast.Purifier.load(tmp_path / "mine.safetensors")
+    assert packed.bank.settings() == trained.bank.settings() and packed.temperature == trained.temperature
+    np.testing.assert_array_equal(packed.bank.synthesis, trained.bank.synthesis.astype(np.float16))
     assert load_network(tmp_path / "mine-classifier.safetensors").spec == trained.encoder.spec
+    found = _models(str(tmp_path / "mine.safetensors"), None, "cpu")
+    assert found["one_dictionary"].bank.clusters == 1 and isinstance(found["denoiser"], Denoiser)
+
+
+@pytest.fixture(scope="module")
+def trained(finished):
+    return srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+
+
+def test_a_calibration_scales_what_it_says_and_no_more(finished, trained):
+    images = torch.from_numpy(finished.test.images[:8])
+    bank = trained.bank
+    same = Calibration(bank.split_strength, 1.0, trained.temperature).of(trained)
+    assert torch.equal(same(images), trained(images))
+    other = Calibration(20.0, 1.5, 8.0).of(trained)
+    assert (other.bank.split_strength, other.temperature, other.image_size) == (20, 8, trained.image_size)
+    np.testing.assert_array_equal(other.bank.thresholds, bank.thresholds * np.float32(1.5))
+    np.testing.assert_array_equal(other.bank.synthesis, bank.synthesis)
+    assert other.encoder is trained.encoder
+
+
+@pytest.mark.parametrize("wanted", [{"split_strength": 15.0}, {"thresholds": 1.5}, {"temperature": 8.0}])
+def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, monkeypatch, wanted):
+    monkeypatch.setattr("srdfast.stages.calibrate.ATTACKED_BY", {})
+    start = Calibration(trained.bank.split_strength, 1.0, trained.temperature)
+    images, labels = finished.test.tensors(0, 40)
+    target = replace(start, **wanted).of(trained)(images)
+    assert not torch.equal(target, trained(images))
+
+    def classifier(purified):
+        """Sees the true class in the images of `target` alone."""
+        right = (purified - target).flatten(1).norm(dim=1) < 1e-5
+        return functional.one_hot(torch.where(right, labels, (labels + 1) % 10), 10)
+
+    dataset = replace(finished.test, images=finished.test.images[:40], labels=finished.test.labels[:40])
+    lines = []
+    found = calibrate(trained, classifier, dataset, 8 / 255, progress=False, log=lines.append)
+    assert found == replace(start, **wanted)
+    assert lines[-1].endswith("1.0000") and not lines[0].endswith("1.0000")
+
+
+def test_attacks_count_as_much_as_clean_images(finished, trained):
+    lines = []
+    classifier = finished.network("baseline")
+    calibrate(trained, classifier, finished.test, 8 / 255, progress=False, log=lines.append)
+    images, labels = finished.test.tensors()
+    views = [images] + [
+        attack_batches(ATTACKS[name], classifier, images, labels, progress=False, epsilon=8 / 255, **options)
+        for name, options in (("fgsm", {}), ("pgd", {"steps": 10, "seed": 0}), ("mi_fgsm", {}))
+    ]
+    with torch.no_grad():
+        right = torch.stack([classifier(trained(view)).argmax(1) == labels for view in views])
+    expected = (right[0].float().mean() + right.all(0).float().mean()) / 2
+    assert float(lines[0].removeprefix("as trained: ")) == pytest.approx(float(expected), abs=0.03)
+
+
+def test_a_run_is_calibrated_without_training(data, finished, trained, own, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "srdfast.stages.refine.calibrate", lambda *arguments, **options: Calibration(15.0, 1.5, 8.0)
+    )
+    config = replace(
+        TINY,
+        classifier=str(own),
+        refine_start=str(finished.path("refine", "purifier.safetensors")),
+        refine_epochs=0,
+        refine_images=1,
+        refine_sources=0,
+        refine_encoder_epochs=0,
+        refine_denoiser=False,
+        refine_calibrate=True,
+    )
+    context = train(data, tmp_path / "run", config, "refine", progress=False)
+    after = srdfast.Purifier.load(context.path("refine", "purifier.safetensors"))
+    assert (after.bank.split_strength, after.temperature) == (15, 8)
+    np.testing.assert_array_equal(after.bank.synthesis, trained.bank.synthesis)
+    np.testing.assert_array_equal(after.bank.thresholds, trained.bank.thresholds * np.float32(1.5))
+
+
+def test_a_calibration_needs_validation_images(data, tmp_path):
+    config = replace(TINY, validation=0.0, refine_calibrate=True)
+    with pytest.raises(UserError, match="refine_calibrate: needs validation images"):
+        train(data, tmp_path / "run", config, "all", progress=False)
 
 
 def test_one_dictionary_starts_from_the_mean_of_all(finished):

@@ -14,8 +14,8 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Container
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,33 +119,30 @@ def draw_sample(
     return positions
 
 
-def pack(
-    run: Path,
-    folder: Path = FOLDER,
-    name: str = "cifar10",
-    split_strength: float | None = None,
-    temperature: float | None = None,
-) -> None:
+def pack(run: Path, folder: Path = FOLDER, name: str = "cifar10") -> None:
     """Write the models of a training run as this folder ships them: atoms and filters in half precision.
+
+    `{name}.safetensors` is the purifier and `{name}-classifier.safetensors` what it protects. Where the run
+    trained a denoiser, that goes beside them with the purifier of one dictionary, so that
+    `srdfast evaluate {name}` has all rows: `{name}-denoiser.safetensors` and `{name}-global.safetensors`.
 
     Args:
         run: folder of a finished `srdfast train`.
-        folder: where `{name}.safetensors` and `{name}-classifier.safetensors` go.
+        folder: where the files go.
         name: what the models are called.
-        split_strength: of the shipped purifier; None: as it was trained.
-        temperature: likewise.
     """
     from ..networks import load_network, save_network
     from ..purifier import Purifier
 
-    run = Path(run)
-    made = Purifier.load(run / "7_refine" / "purifier.safetensors")
-    bank = made.bank if split_strength is None else replace(made.bank, split_strength=split_strength)
-    warmth = made.temperature if temperature is None else temperature
-    purifier = Purifier(bank, made.encoder, image_size=made.image_size, temperature=warmth)
-    purifier.save(folder / f"{name}.safetensors", dtype="float16")
-    classifier = load_network(run / "7_refine" / "classifier.safetensors")
+    refined = Path(run) / "7_refine"
+    Purifier.load(refined / "purifier.safetensors").save(folder / f"{name}.safetensors", dtype="float16")
+    classifier = load_network(refined / "classifier.safetensors")
     save_network(folder / f"{name}-classifier.safetensors", classifier, dtype="float16")
+    if (refined / "denoiser.safetensors").is_file():
+        single = Purifier.load(refined / "global.safetensors")
+        single.save(folder / f"{name}-global.safetensors", dtype="float16")
+        with atomic_write(folder / f"{name}-denoiser.safetensors") as file:
+            shutil.copyfile(refined / "denoiser.safetensors", file)
 
 
 def _cut(sheet: np.ndarray, size: int = 32) -> np.ndarray:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-MAY_BE_ZERO = {"seed", "adaptive_images", "refine_sources", "refine_encoder_epochs"}
+MAY_BE_ZERO = {"seed", "adaptive_images", "refine_sources", "refine_encoder_epochs", "refine_epochs"}
 
 
 def _option(default: Any, help: str) -> Any:
@@ -70,7 +70,7 @@ class Config:
     )
     refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
     refine_images: int = _option(10_000, "refine: most training images used")
-    refine_epochs: int = _option(4, "refine: passes over those images")
+    refine_epochs: int = _option(4, "refine: passes over those images (0: none, the dictionaries stay)")
     refine_batch: int = _option(64, "refine: images a training step")
     refine_clean_share: float = _option(0.4, "refine: share of a step's images that are purified unattacked")
     refine_pixel_weight: float = _option(
@@ -91,6 +91,11 @@ class Config:
         False, "refine: also train a convolutional denoiser of the same cost in the same way, as a rival"
     )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
+    refine_calibrate: bool = _option(
+        False,
+        "refine: at the end choose split strength, height of the thresholds and temperature on the "
+        "validation images",
+    )
     temperature: float = _option(
         0.0,
         "refine: temperature, in nats, of the purifier's choice between two classes (0: the likelier alone)",

@@ -11,6 +11,7 @@ With `refine_start` all goes on from an earlier purifier: for a classifier of on
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..training import Schedule, fit
+from .calibrate import calibrate
 from .encoder import tuned_encoder
 from .learned import LearnedDictionaries, carried_on, copies, lista_start, mean_of
 from .pairs import (
@@ -56,6 +58,8 @@ def settings(config: Config) -> dict[str, Any]:
         protected["temperature"] = config.temperature
     if not config.refine:
         return {**protected, "refine": False}
+    if config.refine_calibrate and config.validation == 0:
+        raise UserError("refine_calibrate: needs validation images, got a validation share of 0")
     chosen = {
         "pixel_weight": config.refine_pixel_weight,
         "label_weight": config.refine_label_weight,
@@ -64,6 +68,7 @@ def settings(config: Config) -> dict[str, Any]:
         "sources": config.refine_sources,
         "encoder_epochs": config.refine_encoder_epochs,
         "denoiser": config.refine_denoiser,
+        "calibrate": config.refine_calibrate,
     }
     unusual = {name: value for name, value in chosen.items() if value != getattr(Config, f"refine_{name}")}
     return {
@@ -122,8 +127,11 @@ def run(context: Context) -> None:
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
     size = context.train.images.shape[-1]
     purifier = Purifier(bank, encoder, image_size=size, temperature=context.config.temperature)
+    single = Purifier(everywhere, encoder, image_size=size)
+    if context.config.refine and context.config.refine_calibrate:
+        purifier, single = (_calibrated(context, part, classifiers[0]) for part in (purifier, single))
     purifier.save(context.path("refine", "purifier.safetensors"))
-    Purifier(everywhere, encoder, image_size=size).save(context.path("refine", "global.safetensors"))
+    single.save(context.path("refine", "global.safetensors"))
     save_network(context.path("refine", "classifier.safetensors"), protected)
     if context.config.refine and context.config.refine_denoiser:
         _train_denoiser(context, purifier, classifiers, pairs)
@@ -209,6 +217,23 @@ def _train(
         _fit(context, name, module, classifiers, pairs, chosen, context.config.refine_epochs)
         module.trained().save(result)
     return SRDBank.load(result)
+
+
+def _calibrated(context: Context, purifier: Purifier, classifier: Model) -> Purifier:
+    """The purifier with what is best on the validation images."""
+    config, train = context.config, context.train
+    _, validation = context.split
+    found = calibrate(
+        purifier.to(context.device),
+        classifier,
+        replace(train, images=train.images[validation], labels=train.labels[validation]),
+        config.epsilon,
+        config.seed,
+        config.bf16,
+        context.progress,
+        lambda line: context.log(f"refine calibrate: {line}"),
+    )
+    return found.of(purifier).cpu()
 
 
 def _train_denoiser(context: Context, purifier: Purifier, classifiers: Sequence[Model], pairs: Pairs) -> None:

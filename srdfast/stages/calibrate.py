@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last choices for a trained purifier, on validation images: split, thresholds, temperature.
+
+What passes in the low band is as it was attacked, a higher threshold removes more and keeps less, and two
+classes in doubt can share an image. What each is worth depends on the images and the attacks; none needs
+gradients. They are searched in turn, each over its candidates, until none changes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..attacks import ATTACKS, Model, attack_batches
+from ..data import Dataset
+from ..purifier import Purifier
+from ..training import in_bfloat16
+from .pairs import IMAGES_TOGETHER
+
+CANDIDATES: dict[str, tuple[float, ...]] = {
+    "split_strength": (2.5, 5.0, 10.0, 15.0, 30.0, 60.0),
+    "thresholds": (0.7, 0.85, 1.0, 1.25, 1.5, 2.0),
+    "temperature": (0.0, 4.0, 8.0, 12.0, 16.0, 24.0),
+}
+ROUNDS = 3  # at most
+
+ATTACKED_BY: dict[str, dict[str, int]] = {"fgsm": {}, "pgd": {"steps": 10}, "mi_fgsm": {}}
+"""Attacks and their options."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is chosen.
+
+    Attributes:
+        split_strength: of the low-pass filter.
+        thresholds: factor of the trained thresholds.
+        temperature: of the choice between two classes, in nats.
+    """
+
+    split_strength: float
+    thresholds: float
+    temperature: float
+
+    def of(self, purifier: Purifier) -> Purifier:
+        """A purifier calibrated so; with `thresholds` 1 and its own other settings, the same one."""
+        bank = purifier.bank
+        assert bank.thresholds is not None
+        return Purifier(
+            replace(
+                bank,
+                split_strength=self.split_strength,
+                thresholds=bank.thresholds * np.float32(self.thresholds),
+            ),
+            purifier.encoder,
+            image_size=purifier.image_size,
+            temperature=self.temperature,
+        ).eval()
+
+
+def calibrate(
+    purifier: Purifier,
+    classifier: Model,
+    dataset: Dataset,
+    epsilon: float,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> Calibration:
+    """The calibration with the best mean of two shares: right when clean, and right whatever the attack.
+
+    The attacks are gray-box, on the classifier alone: `ATTACKED_BY`.
+
+    Args:
+        purifier: with dictionaries in LISTA form, on the device to compute on.
+        classifier: the protected one: images -> logits.
+        dataset: images that nothing was trained on.
+        epsilon: radius of the attacks' L-infinity ball, in [0, 1].
+        seed: of the attacks.
+        bf16: attack in bfloat16 where that is fast.
+        progress: bars on stderr; by default only on a terminal.
+        log: takes a line for every setting that is chosen.
+    """
+    device = purifier.synthesis.device
+    clean, labels = (part.to(device) for part in dataset.tensors())
+    views = [clean]
+    for name, options in ATTACKED_BY.items():
+        with in_bfloat16(device, bf16):
+            views.append(
+                attack_batches(
+                    ATTACKS[name],
+                    classifier,
+                    clean,
+                    labels,
+                    epsilon=epsilon,
+                    description=f"calibrate: {name}",
+                    progress=progress,
+                    **(options | ({"seed": seed} if "steps" in options else {})),
+                ).float()
+            )
+
+    @torch.no_grad()
+    def score(calibration: Calibration) -> float:
+        tried = calibration.of(purifier).to(device)
+        right = torch.stack([_right(tried, classifier, view, labels) for view in views])  # [views, images]
+        return float(right[0].double().mean() + right.all(0).double().mean()) / 2
+
+    chosen = Calibration(purifier.bank.split_strength, 1.0, purifier.temperature)
+    known = {chosen: score(chosen)}
+    log(f"as trained: {known[chosen]:.4f}")
+    for _ in range(ROUNDS):
+        before = chosen
+        for setting, candidates in CANDIDATES.items():
+            for value in candidates:
+                other = replace(chosen, **{setting: value})
+                if setting == "temperature" and _one_class(purifier):
+                    continue
+                if other not in known:
+                    known[other] = score(other)
+                if known[other] > known[chosen]:
+                    chosen = other
+            log(f"{setting} {getattr(chosen, setting):g}: {known[chosen]:.4f}")
+        if chosen == before:
+            break
+    return chosen
+
+
+def _right(purifier: Purifier, classifier: Model, images: Tensor, labels: Tensor) -> Tensor:
+    """Which of the purified images are classified rightly, bool [n]."""
+    parts = [classifier(purifier(part)).argmax(1) for part in images.split(IMAGES_TOGETHER)]
+    return torch.cat(parts) == labels
+
+
+def _one_class(purifier: Purifier) -> bool:
+    return len(np.unique(purifier.bank.gaussians.labels)) == 1
