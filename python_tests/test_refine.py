@@ -11,6 +11,7 @@ from cases import write_data
 from PIL import Image
 
 import srdfast
+from srdfast import pretrained
 
 torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
@@ -30,7 +31,7 @@ from srdfast.rival_networks import (  # noqa: E402
 from srdfast.stages.calibrate import Calibration, calibrate  # noqa: E402
 from srdfast.stages.learned import dual_frame, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
-from srdfast.stages.refine import settings  # noqa: E402
+from srdfast.stages.refine import _protected, settings  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
     Context,
@@ -288,6 +289,14 @@ def test_a_run_is_calibrated_without_training(data, finished, trained, own, tmp_
     assert (after.bank.split_strength, after.temperature) == (15, 8)
     np.testing.assert_array_equal(after.bank.synthesis, trained.bank.synthesis)
     np.testing.assert_array_equal(after.bank.thresholds, trained.bank.thresholds * np.float32(1.5))
+
+
+def test_a_shipped_purifier_is_gone_on_from_by_name(data):
+    config = replace(TINY, classifier="cifar10-classifier", refine_start="cifar10", refine_encoder_epochs=0)
+    files = [str(pretrained.path(name)) for name in (config.refine_start, config.classifier)]
+    assert settings(config) == settings(replace(config, refine_start=files[0], classifier=files[1]))
+    context = Context(data, data, config, torch.device("cpu"))
+    assert context.start.bank.clusters == 41 and _protected(context).spec["width"] == 32
 
 
 def test_a_calibration_needs_validation_images(data, tmp_path):

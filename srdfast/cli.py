@@ -294,7 +294,7 @@ def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
     if refined.is_dir():
         files = {name: refined / f"{name}.safetensors" for name in ("purifier", *beside)}
     else:
-        file = Path(model) if Path(model).is_file() else pretrained.path(model)
+        file = pretrained.file_of(model)
         files = {name: file.with_name(f"{file.stem}-{name}.safetensors") for name in beside}
         files["purifier"] = file
     network = classifier or files["classifier"]

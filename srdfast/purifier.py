@@ -23,7 +23,7 @@ from .errors import ModelFormatError
 from .files import load_tensors, save_tensors
 from .networks import ResNet, network_arrays, network_from
 from .planes import through_planes
-from .pretrained import path as pretrained_path
+from .pretrained import file_of
 
 FORMAT = "srdfast-purifier"
 VERSION = 1
@@ -210,9 +210,7 @@ class Purifier(nn.Module):
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> "Purifier":
         """The purifier that ships under a name ("cifar10"), or `load` of a file."""
-        path = Path(name_or_path)
-        named = not path.suffix and not path.is_file()
-        return cls.load(pretrained_path(str(name_or_path)) if named else path, **options)
+        return cls.load(file_of(name_or_path), **options)
 
     def _choose(self, batch: Tensor) -> tuple[Choice, Tensor]:
         """The clusters of each image, and the log-likelihood of the first, float32 [batch]."""

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Container
 from pathlib import Path
@@ -42,6 +43,16 @@ def path(name: str) -> Path:
         known = ", ".join(sorted(other.stem for other in FOLDER.glob("*.safetensors"))) or "none"
         raise FileNotFoundError(f"no pretrained model is called {name!r}; those that ship: {known}")
     return file
+
+
+def file_of(name_or_path: str | os.PathLike[str]) -> Path:
+    """A file of one's own, or that of a shipped model: what has a suffix or is there is a path.
+
+    Raises:
+        FileNotFoundError: neither; the message lists the models that ship.
+    """
+    own = Path(name_or_path)
+    return own if own.suffix or own.is_file() else path(str(name_or_path))
 
 
 def sample(count: int | None = None) -> Dataset:

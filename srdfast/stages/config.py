@@ -61,12 +61,12 @@ class Config:
     refine: bool = _option(True, "refine: train the dictionaries for the task")
     classifier: str = _option(
         "",
-        "refine, evaluate: network file of the classifier to protect (default: the baseline)",
+        "refine, evaluate: network to protect, a file or the name of a shipped one (default: the baseline)",
     )
     refine_start: str = _option(
         "",
-        "refine: file of an earlier purifier to go on from: its encoder and clusters stay, its dictionaries "
-        "learn, and the stages before are left out (default: none)",
+        "refine: earlier purifier to go on from, a file or the name of a shipped one: its encoder and "
+        "clusters stay, its dictionaries learn, and the stages before are left out (default: none)",
     )
     refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
     refine_images: int = _option(10_000, "refine: most training images used")

@@ -13,7 +13,6 @@ With `refine_start` all goes on from an earlier purifier: for a classifier of on
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from ..bank import SRDBank
 from ..errors import UserError
 from ..folded import FoldedNetwork
 from ..networks import ResNet, load_network, save_network
+from ..pretrained import file_of
 from ..purifier import Purifier
 from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..training import Schedule, fit
@@ -52,7 +52,7 @@ def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     protected: dict[str, Any] = {}
     if config.classifier:
-        load_network(config.classifier)  # one that cannot be read is told before anything is trained
+        load_network(file_of(config.classifier))  # one that cannot be read is told before anything is trained
         protected["classifier"] = _content(config.classifier)
     if config.temperature:
         protected["temperature"] = config.temperature
@@ -90,7 +90,9 @@ def settings(config: Config) -> dict[str, Any]:
 def _start_settings(config: Config) -> dict[str, Any]:
     if not config.refine_start:
         return {}
-    Purifier.load(config.refine_start)  # one that cannot be read is told before anything is trained
+    Purifier.from_pretrained(
+        config.refine_start
+    )  # one that cannot be read is told before anything is trained
     if not config.classifier:
         raise UserError("refine_start: needs --classifier FILE, the network to protect")
     if config.refine_encoder_epochs:
@@ -98,9 +100,9 @@ def _start_settings(config: Config) -> dict[str, Any]:
     return {"start": _content(config.refine_start), "split_strength": config.split_strength}
 
 
-def _content(file: str) -> str:
+def _content(name_or_path: str) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    return sha256(Path(file).read_bytes()).hexdigest()
+    return sha256(file_of(name_or_path).read_bytes()).hexdigest()
 
 
 def run(context: Context) -> None:
@@ -154,7 +156,7 @@ def _protected(context: Context) -> ResNet:
     file, known = context.config.classifier, len(context.train.classes)
     if not file:
         return context.network("baseline")
-    found = load_network(file)
+    found = load_network(file_of(file))
     if found.spec["classes"] != known:
         raise UserError(f"classifier: expected one of {known} classes, got {found.spec['classes']} ({file})")
     return found.to(context.device).requires_grad_(False)

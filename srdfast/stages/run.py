@@ -163,7 +163,7 @@ class Context:
     def start(self) -> Purifier | None:
         """The purifier `refine_start`, whose encoder, clusters and dictionaries are trained on."""
         file = self.config.refine_start
-        return Purifier.load(file).to(self.device) if file else None
+        return Purifier.from_pretrained(file).to(self.device) if file else None
 
     @property
     def encoder(self) -> ResNet:
