@@ -21,7 +21,7 @@ from .pairs import IMAGES_TOGETHER
 
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "split_strength": (2.5, 5.0, 10.0, 15.0, 30.0, 60.0),
-    "thresholds": (0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0),
+    "thresholds": (0.7, 0.85, 1.0, 1.25, 1.5, 2.0),
     "temperature": (0.0, 4.0, 8.0, 12.0, 16.0, 24.0),
 }
 ROUNDS = 3  # at most
