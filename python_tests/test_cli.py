@@ -320,6 +320,22 @@ def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys, monk
     assert sum(name.startswith(("JPEG", "median", "total")) for name in part["checks"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "rivals"), [("cifar10", set()), ("imagenet10", {"one_dictionary", "denoiser"})]
+)
+def test_a_shipped_purifier_is_evaluated_with_what_ships_beside_it(name, rivals):
+    found = cli._models(name, None, "cpu")
+    assert found.keys() == {"purifier", "classifier", *rivals}
+    side = found["purifier"].image_size
+    images = torch.linspace(0.2, 0.8, side).expand(1, 3, side, side).contiguous()
+    with torch.no_grad():
+        purified = found["purifier"](images)
+        assert (purified - images).abs().mean() < 0.1  # a smooth picture stays one
+        assert found["classifier"](purified).shape == (1, 10)
+        for rival in rivals:
+            assert found[rival](images).shape == images.shape
+
+
 def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((models / "tiny.safetensors").read_bytes())

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ships inside the package: two purifiers, a classifier to protect, and 500 CIFAR-10 test images.
+"""What ships inside the package: purifiers, the classifiers that they protect, and 500 CIFAR-10 test images.
 
 ========================================  ==========================================================
 `cifar10.safetensors`                     the purifier (`srdfast.Purifier.from_pretrained("cifar10")`)
+`imagenet10.safetensors`                  one for ten classes of ImageNet, 224 x 224 pixels
 `natural.safetensors`                     the purifier of video (`srdfast.video.FramePurifier("natural")`)
-`cifar10-classifier.safetensors`          the protected classifier (`srdfast.networks.load_network`)
+`*-classifier.safetensors`                the protected classifiers (`srdfast.networks.load_network`)
+`imagenet10-global.safetensors`           a rival: one dictionary for all images
+`imagenet10-denoiser.safetensors`         a rival: a denoiser (`srdfast.rival_networks.load_denoiser`)
 `cifar10-sample.webp`, `.json`            500 test images, 50 a class, as one lossless sheet; labels
 ========================================  ==========================================================
 
@@ -33,7 +36,7 @@ SHEET_COLUMNS = 25
 
 
 def path(name: str) -> Path:
-    """The file of a shipped model: `"cifar10"` (the purifier) or `"cifar10-classifier"`.
+    """The file of a shipped model, such as `"cifar10"` (the purifier) or `"cifar10-classifier"`.
 
     Raises:
         FileNotFoundError: no model of that name ships; the message lists those that do.
