@@ -6,7 +6,7 @@ classes in doubt can share an image. What each is worth depends on the images an
 gradients. They are searched in turn, each over its candidates, until none changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +26,7 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
 }
 ROUNDS = 3  # at most
 
-ATTACKED_BY: dict[str, dict[str, int]] = {"fgsm": {}, "pgd": {"steps": 10}, "mi_fgsm": {}}
+ATTACKED_BY: dict[str, dict[str, int]] = {"fgsm": {}, "pgd": {"steps": 10, "seed": 0}, "mi_fgsm": {}}
 """Attacks and their options."""
 
 
@@ -65,7 +65,6 @@ def calibrate(
     classifier: Model,
     dataset: Dataset,
     epsilon: float,
-    seed: int = 0,
     bf16: bool = True,
     progress: bool | None = None,
     log: Callable[[str], None] = lambda line: None,
@@ -79,28 +78,14 @@ def calibrate(
         classifier: the protected one: images -> logits.
         dataset: images that nothing was trained on.
         epsilon: radius of the attacks' L-infinity ball, in [0, 1].
-        seed: of the attacks.
         bf16: attack in bfloat16 where that is fast.
         progress: bars on stderr; by default only on a terminal.
         log: takes a line for every setting that is chosen.
     """
     device = purifier.synthesis.device
     clean, labels = (part.to(device) for part in dataset.tensors())
-    views = [clean]
-    for name, options in ATTACKED_BY.items():
-        with in_bfloat16(device, bf16):
-            views.append(
-                attack_batches(
-                    ATTACKS[name],
-                    classifier,
-                    clean,
-                    labels,
-                    epsilon=epsilon,
-                    description=f"calibrate: {name}",
-                    progress=progress,
-                    **(options | ({"seed": seed} if "steps" in options else {})),
-                ).float()
-            )
+    with in_bfloat16(device, bf16):
+        views = _views(classifier, clean, labels, epsilon, progress)
 
     @torch.no_grad()
     def score(calibration: Calibration) -> float:
@@ -108,16 +93,47 @@ def calibrate(
         right = torch.stack([_right(tried, classifier, view, labels) for view in views])  # [views, images]
         return float(right[0].double().mean() + right.all(0).double().mean()) / 2
 
-    chosen = Calibration(purifier.bank.split_strength, 1.0, purifier.temperature)
+    start = Calibration(purifier.bank.split_strength, 1.0, purifier.temperature)
+    settings = dict(CANDIDATES)
+    if len(np.unique(purifier.bank.gaussians.labels)) == 1:
+        del settings["temperature"]  # there is no second class
+    return _search(start, settings, score, log)
+
+
+def _views(
+    classifier: Model, clean: Tensor, labels: Tensor, epsilon: float, progress: bool | None
+) -> list[Tensor]:
+    """The clean images, and under each attack."""
+    attacked = (
+        attack_batches(
+            ATTACKS[name],
+            classifier,
+            clean,
+            labels,
+            epsilon=epsilon,
+            progress=progress,
+            description=f"calibrate: {name}",
+            **options,
+        ).float()
+        for name, options in ATTACKED_BY.items()
+    )
+    return [clean, *attacked]
+
+
+def _search(
+    chosen: Calibration,
+    settings: Mapping[str, Sequence[float]],
+    score: Callable[[Calibration], float],
+    log: Callable[[str], None],
+) -> Calibration:
+    """The best calibration that changes of one setting at a time lead to; of equals the first."""
     known = {chosen: score(chosen)}
     log(f"as trained: {known[chosen]:.4f}")
     for _ in range(ROUNDS):
         before = chosen
-        for setting, candidates in CANDIDATES.items():
+        for setting, candidates in settings.items():
             for value in candidates:
                 other = replace(chosen, **{setting: value})
-                if setting == "temperature" and _one_class(purifier):
-                    continue
                 if other not in known:
                     known[other] = score(other)
                 if known[other] > known[chosen]:
@@ -132,7 +148,3 @@ def _right(purifier: Purifier, classifier: Model, images: Tensor, labels: Tensor
     """Which of the purified images are classified rightly, bool [n]."""
     parts = [classifier(purifier(part)).argmax(1) for part in images.split(IMAGES_TOGETHER)]
     return torch.cat(parts) == labels
-
-
-def _one_class(purifier: Purifier) -> bool:
-    return len(np.unique(purifier.bank.gaussians.labels)) == 1

@@ -230,7 +230,6 @@ def _calibrated(context: Context, purifier: Purifier, classifier: Model) -> Puri
         classifier,
         replace(train, images=train.images[validation], labels=train.labels[validation]),
         config.epsilon,
-        config.seed,
         config.bf16,
         context.progress,
         lambda line: context.log(f"refine calibrate: {line}"),
