@@ -12,7 +12,7 @@ from .. import attacks
 from ..rivals import Purify, jpeg, median, total_variation
 
 CANDIDATES: dict[str, tuple[Callable[..., Purify], tuple[float, ...]]] = {
-    "JPEG, quality": (jpeg, (90, 80, 70, 60, 50, 40, 30, 20, 10, 5)),
+    "JPEG, quality": (jpeg, (90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 3, 2)),
     "median, side": (median, (3, 5, 7)),
     "total variation,": (total_variation, (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)),
 }
