@@ -28,7 +28,7 @@ from srdfast.rival_networks import (  # noqa: E402
     multiply_adds,
     purifier_multiply_adds,
 )
-from srdfast.stages.calibrate import Calibration, calibrate  # noqa: E402
+from srdfast.stages.calibrate import Calibration, attacked_views, calibrate  # noqa: E402
 from srdfast.stages.learned import dual_frame, mean_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
 from srdfast.stages.refine import _protected, settings  # noqa: E402
@@ -235,8 +235,7 @@ def test_a_calibration_scales_what_it_says_and_no_more(finished, trained):
 
 
 @pytest.mark.parametrize("wanted", [{"split_strength": 15.0}, {"thresholds": 1.5}, {"temperature": 8.0}])
-def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, monkeypatch, wanted):
-    monkeypatch.setattr("srdfast.stages.calibrate.ATTACKED_BY", {})
+def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, wanted):
     start = Calibration(trained.bank.split_strength, 1.0, trained.temperature)
     images, labels = finished.test.tensors(0, 40)
     target = replace(start, **wanted).of(trained)(images)
@@ -247,9 +246,8 @@ def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, 
         right = (purified - target).flatten(1).norm(dim=1) < 1e-5
         return functional.one_hot(torch.where(right, labels, (labels + 1) % 10), 10)
 
-    dataset = replace(finished.test, images=finished.test.images[:40], labels=finished.test.labels[:40])
     lines = []
-    found = calibrate(trained, classifier, dataset, 8 / 255, progress=False, log=lines.append)
+    found = calibrate(trained, classifier, [images], labels, lines.append)
     assert found == replace(start, **wanted)
     assert lines[-1].endswith("1.0000") and not lines[0].endswith("1.0000")
 
@@ -257,8 +255,9 @@ def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, 
 def test_attacks_count_as_much_as_clean_images(finished, trained):
     lines = []
     classifier = finished.network("baseline")
-    calibrate(trained, classifier, finished.test, 8 / 255, progress=False, log=lines.append)
     images, labels = finished.test.tensors()
+    found = attacked_views(classifier, images, labels, 8 / 255, progress=False)
+    calibrate(trained, classifier, found, labels, lines.append)
     views = [images] + [
         attack_batches(ATTACKS[name], classifier, images, labels, progress=False, epsilon=8 / 255, **options)
         for name, options in (("fgsm", {}), ("pgd", {"steps": 10, "seed": 0}), ("mi_fgsm", {}))

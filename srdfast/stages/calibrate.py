@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ..attacks import ATTACKS, Model, attack_batches
-from ..data import Dataset
 from ..purifier import Purifier
 from ..training import in_bfloat16
 from .pairs import IMAGES_TOGETHER
@@ -60,36 +59,61 @@ class Calibration:
         ).eval()
 
 
-def calibrate(
-    purifier: Purifier,
+def attacked_views(
     classifier: Model,
-    dataset: Dataset,
+    images: Tensor,
+    labels: Tensor,
     epsilon: float,
     bf16: bool = True,
     progress: bool | None = None,
-    log: Callable[[str], None] = lambda line: None,
-) -> Calibration:
-    """The calibration with the best mean of two shares: right when clean, and right whatever the attack.
-
-    The attacks are gray-box, on the classifier alone: `ATTACKED_BY`.
+) -> list[Tensor]:
+    """The images, and under each attack of `ATTACKED_BY` on the classifier alone (gray-box).
 
     Args:
-        purifier: with dictionaries in LISTA form, on the device to compute on.
         classifier: the protected one: images -> logits.
-        dataset: images that nothing was trained on.
+        images: float [n, channels, height, width] in [0, 1].
+        labels: int64 [n].
         epsilon: radius of the attacks' L-infinity ball, in [0, 1].
         bf16: attack in bfloat16 where that is fast.
         progress: bars on stderr; by default only on a terminal.
+    """
+    with in_bfloat16(images.device, bf16):
+        attacked = [
+            attack_batches(
+                ATTACKS[name],
+                classifier,
+                images,
+                labels,
+                epsilon=epsilon,
+                progress=progress,
+                description=f"calibrate: {name}",
+                **options,
+            ).float()
+            for name, options in ATTACKED_BY.items()
+        ]
+    return [images, *attacked]
+
+
+def calibrate(
+    purifier: Purifier,
+    classifier: Model,
+    views: Sequence[Tensor],
+    labels: Tensor,
+    log: Callable[[str], None] = lambda line: None,
+) -> Calibration:
+    """The calibration with the best mean of two shares: right when clean, and right in every view.
+
+    Args:
+        purifier: with dictionaries in LISTA form, on the device of the views.
+        classifier: the protected one: images -> logits.
+        views: of images that nothing was trained on: first these, then attacked ones (`attacked_views`).
+        labels: int64 [n].
         log: takes a line for every setting that is chosen.
     """
-    device = purifier.synthesis.device
-    clean, labels = (part.to(device) for part in dataset.tensors())
-    with in_bfloat16(device, bf16):
-        views = _views(classifier, clean, labels, epsilon, progress)
 
     @torch.no_grad()
     def score(calibration: Calibration) -> float:
-        tried = calibration.of(purifier).to(device)
+        tried = calibration.of(purifier).to(labels.device)
         right = torch.stack([_right(tried, classifier, view, labels) for view in views])  # [views, images]
         return float(right[0].double().mean() + right.all(0).double().mean()) / 2
 
@@ -98,26 +122,6 @@ def calibrate(
     if len(np.unique(purifier.bank.gaussians.labels)) == 1:
         del settings["temperature"]  # there is no second class
     return _search(start, settings, score, log)
-
-
-def _views(
-    classifier: Model, clean: Tensor, labels: Tensor, epsilon: float, progress: bool | None
-) -> list[Tensor]:
-    """The clean images, and under each attack."""
-    attacked = (
-        attack_batches(
-            ATTACKS[name],
-            classifier,
-            clean,
-            labels,
-            epsilon=epsilon,
-            progress=progress,
-            description=f"calibrate: {name}",
-            **options,
-        ).float()
-        for name, options in ATTACKED_BY.items()
-    )
-    return [clean, *attacked]
 
 
 def _search(

@@ -11,7 +11,6 @@ With `refine_start` all goes on from an earlier purifier: for a classifier of on
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -28,7 +27,7 @@ from ..pretrained import file_of
 from ..purifier import Purifier
 from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..training import Schedule, fit
-from .calibrate import calibrate
+from .calibrate import attacked_views, calibrate
 from .encoder import tuned_encoder
 from .learned import LearnedDictionaries, carried_on, copies, lista_start, mean_of
 from .pairs import (
@@ -52,7 +51,7 @@ def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     protected: dict[str, Any] = {}
     if config.classifier:
-        load_network(file_of(config.classifier))  # one that cannot be read is told before anything is trained
+        load_network(file_of(config.classifier))  # what cannot be read is told before anything is trained
         protected["classifier"] = _content(config.classifier)
     if config.temperature:
         protected["temperature"] = config.temperature
@@ -90,9 +89,7 @@ def settings(config: Config) -> dict[str, Any]:
 def _start_settings(config: Config) -> dict[str, Any]:
     if not config.refine_start:
         return {}
-    Purifier.from_pretrained(
-        config.refine_start
-    )  # one that cannot be read is told before anything is trained
+    Purifier.from_pretrained(config.refine_start)  # as above
     if not config.classifier:
         raise UserError("refine_start: needs --classifier FILE, the network to protect")
     if config.refine_encoder_epochs:
@@ -131,7 +128,7 @@ def run(context: Context) -> None:
     purifier = Purifier(bank, encoder, image_size=size, temperature=context.config.temperature)
     single = Purifier(everywhere, encoder, image_size=size)
     if context.config.refine and context.config.refine_calibrate:
-        purifier, single = (_calibrated(context, part, classifiers[0]) for part in (purifier, single))
+        purifier, single = _calibrated(context, classifiers[0], (purifier, single))
     purifier.save(context.path("refine", "purifier.safetensors"))
     single.save(context.path("refine", "global.safetensors"))
     save_network(context.path("refine", "classifier.safetensors"), protected)
@@ -221,20 +218,21 @@ def _train(
     return SRDBank.load(result)
 
 
-def _calibrated(context: Context, purifier: Purifier, classifier: Model) -> Purifier:
-    """The purifier with what is best on the validation images."""
-    config, train = context.config, context.train
-    _, validation = context.split
-    found = calibrate(
-        purifier.to(context.device),
-        classifier,
-        replace(train, images=train.images[validation], labels=train.labels[validation]),
-        config.epsilon,
-        config.bf16,
-        context.progress,
-        lambda line: context.log(f"refine calibrate: {line}"),
-    )
-    return found.of(purifier).cpu()
+def _calibrated(context: Context, classifier: Model, purifiers: Sequence[Purifier]) -> list[Purifier]:
+    """Each purifier with what is best on the validation images, which are attacked once."""
+    config, train, device = context.config, context.train, context.device
+    _, rows = context.split
+    images = torch.from_numpy(train.images[rows]).to(device).float() / 255
+    labels = torch.from_numpy(train.labels[rows]).to(device)
+    views = attacked_views(classifier, images, labels, config.epsilon, config.bf16, context.progress)
+
+    def log(line: str) -> None:
+        context.log(f"refine calibrate: {line}")
+
+    return [
+        calibrate(purifier.to(device), classifier, views, labels, log).of(purifier).cpu()
+        for purifier in purifiers
+    ]
 
 
 def _train_denoiser(context: Context, purifier: Purifier, classifiers: Sequence[Model], pairs: Pairs) -> None:
