@@ -5,6 +5,7 @@
 // so many images at once that their tiles keep its weights busy, and hands them on while they are near.
 #pragma once
 
+#include "core/owned.hpp"
 #include "ops/encode/convolution.hpp"
 #include "ops/encode/winograd.hpp"
 
@@ -52,18 +53,13 @@ class Encoder {
       add_stage(block, end, height, width, block->first.outputs, together);
     }
   }
-  ~Encoder() {
-    for (int s = 0; s < stage_count_; ++s) delete stages_[s];
-  }
-  Encoder(const Encoder&) = delete;
-  Encoder& operator=(const Encoder&) = delete;
 
   // Latents [count, latent] of images [count, channels, height, width].
   void encode(const float* images, int count, float* latents) {
-    const Stage& last = *stages_[stage_count_ - 1];
+    const Stage& last = stages_[stages_.size() - 1];
     for (int first = 0; first < count; first += last.together) {
       const int some = count - first < last.together ? count - first : last.together;
-      run(stage_count_ - 1, images + first * image_size_, some);
+      run(stages_.size() - 1, images + first * image_size_, some);
       for (int i = 0; i < some; ++i)
         average(*last.state, i, latents + std::int64_t{first + i} * network_.latent());
     }
@@ -76,22 +72,22 @@ class Encoder {
   void add_stage(const ResidualBlock*& block, const ResidualBlock* end, int height, int width, int channels,
                  int together) {
     const ResidualBlock* const begin = block;
-    if (stage_count_ > 0) ++block;
+    if (stages_.size() > 0) ++block;
     while (block != end && block->is_identity()) ++block;
     const int tiles = Maps::whole_tiles(height) * Maps::whole_tiles(width);
     const int busy = (2 * kTilesTogether + tiles - 1) / tiles;
     if (busy < together) together = busy;
-    stages_[stage_count_++] = new Stage(begin, block, height, width, channels, together);
+    stages_.add(new Stage(begin, block, height, width, channels, together));
   }
 
   // Takes images through all stages up to this one, into its state.
   void run(int s, const float* images, int count) {
-    Stage& stage = *stages_[s];
+    Stage& stage = stages_[s];
     const ResidualBlock* block = stage.begin;
     if (s == 0) {
       for (int i = 0; i < count; ++i) enter(images + i * image_size_, (*stage.state).from(i));
     } else {
-      const Stage& before = *stages_[s - 1];
+      const Stage& before = stages_[s - 1];
       for (int first = 0; first < count; first += before.together) {
         const int some = count - first < before.together ? count - first : before.together;
         run(s - 1, images + first * image_size_, some);
@@ -163,8 +159,7 @@ class Encoder {
   std::int64_t image_size_;
   OwnMaps pixels_, stem_;
   TileConvolution tiles_;
-  Stage* stages_[kMostStages];
-  int stage_count_ = 0;
+  Owned<Stage, kMostStages> stages_;
 };
 
 }  // namespace SRDFAST_LEVEL

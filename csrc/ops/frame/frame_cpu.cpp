@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The blocks of all planes of a frame, over all threads, so that none waits for another between planes.
+#include "core/owned.hpp"
 #include "core/parallel.hpp"
 #include "ops/frame/block_worker.hpp"
 #include "ops/lasso/lasso_tile.hpp"
@@ -49,25 +50,19 @@ class Plans {
   explicit Plans(const FrameProblem<Code, Coding>& problem) {
     for (int p = 0; p < problem.plane_count; ++p) {
       const BlockShape& shape = problem.planes[p].shape;
-      if (count_ == 0 || !(plans_[count_ - 1]->shape == shape)) {
-        plans_[count_++] = new BlockPlan(shape, problem.patch, problem.stride, problem.strength);
+      if (plans_.size() == 0 || !(plans_[plans_.size() - 1].shape == shape)) {
+        plans_.add(new BlockPlan(shape, problem.patch, problem.stride, problem.strength));
       }
-      of_plane_[p] = count_ - 1;
+      of_plane_[p] = plans_.size() - 1;
     }
   }
-  ~Plans() {
-    for (int i = 0; i < count_; ++i) delete plans_[i];
-  }
-  Plans(const Plans&) = delete;
-  Plans& operator=(const Plans&) = delete;
 
   int number(int plane) const { return of_plane_[plane]; }
-  const BlockPlan& operator[](int number) const { return *plans_[number]; }
+  const BlockPlan& operator[](int number) const { return plans_[number]; }
 
  private:
-  BlockPlan* plans_[kMostPlanes];
+  Owned<BlockPlan, kMostPlanes> plans_;
   int of_plane_[kMostPlanes];
-  int count_ = 0;
 };
 
 template <class Code, class Coding, class MakeCoder>
