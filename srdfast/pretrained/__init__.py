@@ -6,8 +6,8 @@
 `imagenet10.safetensors`                  one for ten classes of ImageNet, 224 x 224 pixels
 `natural.safetensors`                     the purifier of video (`srdfast.video.FramePurifier("natural")`)
 `*-classifier.safetensors`                the protected classifiers (`srdfast.networks.load_network`)
-`imagenet10-global.safetensors`           a rival: one dictionary for all images
-`imagenet10-denoiser.safetensors`         a rival: a denoiser (`srdfast.rival_networks.load_denoiser`)
+`*-global.safetensors`                    rivals: one dictionary for all images
+`*-denoiser.safetensors`                  rivals: a denoiser (`srdfast.rival_networks.load_denoiser`)
 `cifar10-sample.webp`, `.json`            500 test images, 50 a class, as one lossless sheet; labels
 ========================================  ==========================================================
 
