@@ -115,7 +115,7 @@ def smooth_to_rough(rng, count):
 
 
 def purifier_among(images, classes=2, **options):
-    """A purifier with six clusters, each around the latent of one of the images; the first are likelier."""
+    """Six clusters, each around the latent of one of the images; the first are likelier."""
     import torch
 
     from srdfast.networks import ResNet
@@ -128,5 +128,6 @@ def purifier_among(images, classes=2, **options):
     priors = np.log(np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1], np.float32))
     means = latents[:: len(latents) // 6][:6].copy()
     gaussians = srdfast.Gaussians(means, spread, priors, np.arange(6) % classes)
-    made = replace(bank(np.random.default_rng(3), latent=encoder.latent, clusters=6), gaussians=gaussians)
+    made = bank(np.random.default_rng(3), latent=encoder.latent, clusters=7)  # the last is of all images
+    made = replace(made, gaussians=gaussians)
     return srdfast.Purifier(made, encoder, **options).eval()

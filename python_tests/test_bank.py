@@ -53,6 +53,29 @@ def test_a_bank_comes_back_as_it_was(rng, tmp_path, coder):
     assert [path.name for path in tmp_path.iterdir()] == ["bank.safetensors"]
 
 
+@pytest.mark.parametrize("coder", CODERS, ids=lambda coder: type(coder).__name__)
+def test_a_dictionary_of_all_images_comes_after_those_of_the_clusters(rng, tmp_path, coder):
+    bank, one = cases.bank(rng, coder), cases.bank(rng, coder, clusters=1)
+    both = bank.with_general(one)
+    assert (bank.general, both.general, both.clusters) == (None, 4, 4)
+    assert_same_bank(both.of_clusters(), bank)
+    np.testing.assert_array_equal(both.of_all().synthesis, one.synthesis)
+    assert both.of_all().clusters == 1
+    assert_same_bank(both.with_general(one), both)  # it takes the place of the earlier one
+    both.save(tmp_path / "bank.safetensors")
+    assert_same_bank(srdfast.SRDBank.load(tmp_path / "bank.safetensors"), both)
+
+
+def test_a_dictionary_of_all_images_that_is_none_is_refused(rng):
+    bank, one = cases.bank(rng), cases.bank(rng, clusters=1)
+    with pytest.raises(ValueError, match="everywhere: expected one dictionary, got 4"):
+        bank.with_general(bank)
+    with pytest.raises(ValueError, match="everywhere: expected the coder"):
+        bank.with_general(dataclasses.replace(one, split_strength=9.0))
+    with pytest.raises(ValueError, match="bank: expected a dictionary of all images"):
+        bank.of_all()
+
+
 def test_saving_twice_gives_the_same_bytes(rng, tmp_path):
     bank = cases.bank(rng)
     for name in ("a", "b"):

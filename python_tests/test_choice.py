@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the encoder is in doubt, the output is the weighted mean of two classes' results."""
+"""Where the encoder is in doubt, the dictionary of all images has a part in the output."""
 
 import cases
 import numpy as np
@@ -25,7 +25,7 @@ purifier = cases.purifier_among
 
 @torch.no_grad()
 def expected(defence, images):
-    """Clusters and share of the first by the textbook's formula in float64."""
+    """Clusters and their share by the textbook's formulas in float64."""
     gaussians = defence.bank.gaussians
     latents = defence.encoder.latents(images).double().numpy()
     means, variances = gaussians.means.astype(np.float64), gaussians.variances.astype(np.float64)
@@ -33,21 +33,36 @@ def expected(defence, images):
     scores = gaussians.log_priors - 0.5 * (apart + np.log(2 * np.pi * variances)).sum(2)
     first = scores.argmax(1)
     others = np.where(gaussians.labels[first][:, None] == gaussians.labels, -np.inf, scores)
-    share = 1 / (1 + np.exp((others.max(1) - scores.max(1)) / defence.temperature))
-    return first, others.argmax(1), np.where(share > 1 - LEAST_SHARE, 1, share)
+    odds = np.exp((scores.max(1) - others.max(1)) / defence.temperature)
+    share = (odds - 1) / (odds + 1)  # by how much the first is more likely than the other
+    return first, np.where(share > 1 - LEAST_SHARE, 1, share)
 
 
-def test_the_output_is_the_mean_of_both_weighted_by_their_likelihoods(images):
+def both(defence, images):
+    """The results of each image's own cluster and of the dictionary of all images."""
+    general = torch.full((len(images),), defence.bank.general)
+    return [defence.purify(images, clusters=index) for index in (expected(defence, images)[0], general)]
+
+
+def test_the_output_is_the_mean_of_both_weighted_by_how_likely_the_first_is(images):
     defence = purifier(images, temperature=TEMPERATURE)
-    first, second, share = expected(defence, images)
+    first, share = expected(defence, images)
     assert 5 < (share < 1).sum() < 55  # some are in doubt, some are not
     purified, info = defence.purify(images, return_info=True)
     np.testing.assert_array_equal(info.clusters, first)
     np.testing.assert_allclose(info.share, share, atol=1e-3)
-    both = [defence.purify(images, clusters=index) for index in (first, second)]
+    own, general = both(defence, images)
     mixed = info.share[:, None, None, None]
-    torch.testing.assert_close(purified, mixed * both[0] + (1 - mixed) * both[1], atol=1e-6, rtol=0)
-    assert (both[0] - both[1]).abs().max() > 0.01
+    torch.testing.assert_close(purified, mixed * own + (1 - mixed) * general, atol=1e-6, rtol=0)
+    assert (own - general).abs().max() > 0.01
+
+
+def test_the_dictionary_of_all_images_is_that_of_a_purifier_with_it_alone(images):
+    defence = purifier(images)
+    alone = srdfast.Purifier(defence.bank.of_all(), defence.encoder)
+    given = torch.full((len(images),), defence.bank.general)
+    purified, info = defence.purify(images, clusters=given, return_info=True)
+    assert torch.equal(purified, alone.purify(images)) and info.log_likelihood.isnan().all()
 
 
 def test_without_temperature_the_likeliest_cluster_alone_rebuilds(images):
@@ -62,9 +77,10 @@ def test_clusters_of_one_class_are_not_mixed(images):
     assert torch.equal(defence.purify(images), defence.purify(images, clusters=defence.assign(images)))
 
 
-def test_a_great_temperature_takes_equal_parts(images):
-    _, info = purifier(images, temperature=1e9).purify(images, return_info=True)
-    assert (info.share == 0.5).all()
+def test_a_great_temperature_leaves_all_to_the_dictionary_of_all_images(images):
+    defence = purifier(images, temperature=1e9)
+    purified, info = defence.purify(images, return_info=True)
+    assert (info.share == 0).all() and torch.equal(purified, both(defence, images)[1])
 
 
 def test_given_clusters_are_not_mixed(images):
@@ -96,13 +112,13 @@ def test_numpy_arrays_of_every_dtype(images, kind):
 def test_the_exact_gradient_is_that_of_the_weighted_mean(images):
     defence = purifier(images, temperature=TEMPERATURE, grad_mode="exact")
     info = defence.purify(images, return_info=True)[1]
-    first, second, _ = expected(defence, images)
+    index = (expected(defence, images)[0], torch.full((len(images),), defence.bank.general))
     share, slopes = info.share[:, None, None, None], []
     weights = torch.rand(images.shape)
 
     def mixed(given):
-        both = [defence.purify(given, clusters=index) for index in (first, second)]
-        return share * both[0] + (1 - share) * both[1]
+        own, general = (defence.purify(given, clusters=part) for part in index)
+        return share * own + (1 - share) * general
 
     for purify in (defence, mixed):
         given = images.clone().requires_grad_()
@@ -118,12 +134,12 @@ def test_the_gradient_of_bpda_is_the_identity(images):
     torch.testing.assert_close(slope, weights)
 
 
-def test_equal_likelihoods_take_equal_parts():
+def test_equal_likelihoods_leave_all_to_the_dictionary_of_all_images():
     latents, labels = torch.zeros(1, 4), torch.tensor([0, 1])
     tables = (torch.zeros(4), torch.ones(4, 2), torch.ones(4, 2), torch.zeros(2))
     first = torch.zeros(1, dtype=torch.int64)
-    found = choose(latents, first, likelihood_terms(tables), labels, 5.0)
-    assert found.second.tolist() == [1] and found.share.tolist() == [0.5]
+    found = choose(latents, first, likelihood_terms(tables), labels, 5.0, 2)
+    assert found.general == 2 and found.share.tolist() == [0]
 
 
 def test_the_temperature_is_in_the_file(images, tmp_path):
@@ -144,3 +160,17 @@ def test_the_temperature_is_in_the_file(images, tmp_path):
 def test_what_is_no_temperature_is_refused(images, temperature):
     with pytest.raises(ValueError, match="temperature: expected a number from 0 to 1e9"):
         purifier(images, temperature=temperature)
+
+
+def test_a_temperature_needs_a_dictionary_of_all_images(images, tmp_path):
+    defence = purifier(images)
+    with pytest.raises(ValueError, match="temperature: expected 0 for a bank without a dictionary of all"):
+        srdfast.Purifier(defence.bank.of_clusters(), defence.encoder, temperature=2.0)
+    file = tmp_path / "model.safetensors"
+    srdfast.Purifier(defence.bank.of_clusters(), defence.encoder).save(file)
+    with pytest.raises(ValueError, match="temperature: expected 0"):
+        srdfast.Purifier.load(file, temperature=2.0)
+    tensors, metadata = load_tensors(file)
+    save_tensors(file, tensors, {**metadata, "temperature": 2.0})
+    with pytest.raises(ModelFormatError, match="not a whole purifier .temperature: expected 0"):
+        srdfast.Purifier.load(file)

@@ -29,7 +29,7 @@ from srdfast.rival_networks import (  # noqa: E402
     purifier_multiply_adds,
 )
 from srdfast.stages.calibrate import Calibration, attacked_views, calibrate  # noqa: E402
-from srdfast.stages.learned import dual_frame, mean_of  # noqa: E402
+from srdfast.stages.learned import dual_frame, everywhere_of  # noqa: E402
 from srdfast.stages.pairs import Pairs  # noqa: E402
 from srdfast.stages.refine import _protected, settings  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
@@ -205,6 +205,7 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
     moved = np.abs(after.bank.synthesis - before.bank.synthesis)
     assert 0 < moved.mean() < 0.5 * np.abs(before.bank.synthesis).mean()  # it starts where that one ended
     assert one.bank.clusters == 1
+    np.testing.assert_array_equal(after.bank.synthesis[after.bank.general :], one.bank.synthesis)
 
 
 def test_a_run_is_packed_as_it_was_trained(finished, trained, tmp_path):
@@ -234,7 +235,7 @@ def test_a_calibration_scales_what_it_says_and_no_more(finished, trained):
     assert other.encoder is trained.encoder
 
 
-@pytest.mark.parametrize("wanted", [{"split_strength": 15.0}, {"thresholds": 1.5}, {"temperature": 8.0}])
+@pytest.mark.parametrize("wanted", [{"split_strength": 15.0}, {"thresholds": 1.5}, {"temperature": 12.0}])
 def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, wanted):
     start = Calibration(trained.bank.split_strength, 1.0, trained.temperature)
     images, labels = finished.test.tensors(0, 40)
@@ -269,9 +270,10 @@ def test_attacks_count_as_much_as_clean_images(finished, trained):
 
 
 def test_a_run_is_calibrated_without_training(data, finished, trained, own, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "srdfast.stages.refine.calibrate", lambda *arguments, **options: Calibration(15.0, 1.5, 8.0)
-    )
+    def found(purifier, *arguments):
+        return Calibration(15.0, 1.5, 0.0 if purifier.bank.general is None else 8.0)
+
+    monkeypatch.setattr("srdfast.stages.refine.calibrate", found)
     config = replace(
         TINY,
         classifier=str(own),
@@ -298,15 +300,28 @@ def test_a_shipped_purifier_is_gone_on_from_by_name(data):
     assert context.start.bank.clusters == 41 and _protected(context).spec["width"] == 32
 
 
+def test_a_temperature_needs_the_refinement(data, tmp_path):
+    with pytest.raises(UserError, match="temperature: needs the refinement"):
+        train(data, tmp_path / "run", replace(TINY, refine=False, temperature=2.0), "all", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_calibration_needs_validation_images(data, tmp_path):
     config = replace(TINY, validation=0.0, refine_calibrate=True)
     with pytest.raises(UserError, match="refine_calibrate: needs validation images"):
         train(data, tmp_path / "run", config, "all", progress=False)
 
 
-def test_one_dictionary_starts_from_the_mean_of_all(finished):
-    bank = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors")).bank
-    mean = mean_of(bank)
+def test_one_dictionary_goes_on_from_that_of_all_images(trained):
+    bank = trained.bank
+    one = everywhere_of(bank)
+    for name in ("synthesis", "analysis", "thresholds"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(bank, name)[bank.general :])
+
+
+def test_one_dictionary_starts_from_the_mean_where_there_is_none_of_all_images(trained):
+    bank = trained.bank.of_clusters()
+    mean = everywhere_of(bank)
     for name in ("synthesis", "analysis", "thresholds"):
         expected = getattr(bank, name).astype(np.float64).mean(0, keepdims=True)
         np.testing.assert_allclose(getattr(mean, name), expected, rtol=1e-4, atol=1e-6)

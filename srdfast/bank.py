@@ -2,8 +2,8 @@
 """The bank: every cluster's dictionary and Gaussian, and how images are split and coded."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ _GAUSSIAN_FIELDS = ("means", "variances", "log_priors", "labels")
 class SRDBank:
     """One Semantic Reconstruction Dictionary (SRD) a cluster: all that a purifier is beside its encoder.
 
+    After those of the clusters there may be one more, learned from all images, for images in doubt.
+
     Raises:
         ValueError: parts do not fit together; the message names the part.
     """
@@ -33,7 +35,7 @@ class SRDBank:
     gaussians: Gaussians
     """Where each cluster lies in latent space."""
     synthesis: Floats
-    """Atoms that rebuild a patch, [clusters, atoms, channels * patch * patch]."""
+    """Atoms that rebuild a patch, [dictionaries, atoms, channels * patch * patch]: clusters, or one more."""
     coder: Coder
     """How patches are coded."""
     classes: tuple[str, ...]
@@ -41,7 +43,7 @@ class SRDBank:
     analysis: Floats | None = None
     """For the coder LISTA: atoms that analyse a patch, the shape of `synthesis`."""
     thresholds: Floats | None = None
-    """For the coder LISTA: [clusters, atoms], at least 0."""
+    """For the coder LISTA: [dictionaries, atoms], at least 0."""
     channels: int = 3
     patch: int = 8
     """Side of a patch in pixels."""
@@ -52,8 +54,8 @@ class SRDBank:
 
     def __post_init__(self) -> None:
         features = self.channels * self.patch**2
-        clusters = len(self.gaussians)
-        _require_array("synthesis", self.synthesis, (clusters, None, features))
+        wanted = self.clusters + 1 if len(self.synthesis) == self.clusters + 1 else self.clusters
+        _require_array("synthesis", self.synthesis, (wanted, None, features))
         if (self.analysis is None) != (self.thresholds is None):
             raise ValueError("analysis, thresholds: expected both or neither")
         if isinstance(self.coder, LISTA) and self.analysis is None:
@@ -72,8 +74,52 @@ class SRDBank:
 
     @property
     def clusters(self) -> int:
-        """How many clusters, and so dictionaries, there are."""
+        """How many clusters there are."""
         return len(self.gaussians)
+
+    @property
+    def dictionaries(self) -> int:
+        """How many dictionaries there are: one a cluster, and by option one of all images."""
+        return len(self.synthesis)
+
+    @property
+    def general(self) -> int | None:
+        """The index of the dictionary of all images, the last, where there is one."""
+        return self.clusters if self.dictionaries > self.clusters else None
+
+    def with_general(self, everywhere: "SRDBank") -> "SRDBank":
+        """This bank, and after its clusters' dictionaries the one of `everywhere`.
+
+        Raises:
+            ValueError: the dictionaries are not alike.
+        """
+        if everywhere.dictionaries != 1:
+            raise ValueError(f"everywhere: expected one dictionary, got {everywhere.dictionaries}")
+        if self.settings() != everywhere.settings():
+            raise ValueError("everywhere: expected the coder, patches, split and classes of the clusters")
+        return self.of_clusters()._with(lambda name, part: np.concatenate([part, getattr(everywhere, name)]))
+
+    def of_clusters(self) -> "SRDBank":
+        """The same without the dictionary of all images."""
+        return self._with(lambda name, part: part[: self.clusters])
+
+    def of_all(self) -> "SRDBank":
+        """The dictionary of all images alone, as that of all clusters together.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.general is None:
+            raise ValueError("bank: expected a dictionary of all images beside those of the clusters")
+        return self._with(lambda name, part: part[self.general :], gaussians=self.gaussians.together())
+
+    def _with(self, change: Callable[[str, Any], Floats], **others: Any) -> "SRDBank":
+        """This bank with each array of its dictionaries changed, and other fields."""
+        named: dict[str, Any] = {
+            name: getattr(self, name) for name in ("synthesis", "analysis", "thresholds")
+        }
+        others |= {name: change(name, part) for name, part in named.items() if part is not None}
+        return replace(self, **others)
 
     @property
     def atoms(self) -> int:

@@ -24,11 +24,12 @@ class PurifyInfo:
     """How each image of a batch was purified."""
 
     clusters: Array
-    """int64 [batch], the likeliest cluster, whose dictionary rebuilt the image."""
+    """int64 [batch], the likeliest cluster, whose dictionary rebuilt the image, or what was given."""
     log_likelihood: Array
-    """float32 [batch], log prior + log density of the image's latent in that cluster."""
+    """float32 [batch], log prior + log density of its latent in that cluster, NaN in the general dictionary's."""
     share: Array
-    """float32 [batch] in [0.5, 1], its share of the output; the rest is another class's (see `choice`)."""
+    """float32 [batch] in [0, 1], its share of the output; the rest is by the dictionary of all images."""
+
     atoms_used: Array
     """float32 [batch], atoms with a non-zero code in that dictionary, mean over the patches."""
     gap: Array | None

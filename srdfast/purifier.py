@@ -37,7 +37,8 @@ class Purifier(nn.Module):
 
     The image is split into low and high band; the encoder's latent chooses the nearest cluster; the high band
     is rebuilt by sparse coding in that cluster's dictionary; output = low + rebuilt, clipped to [0, 1]. Where
-    another class is nearly as likely, the output is the weighted mean of two (`choice`).
+    another class is nearly as likely, the output is the weighted mean with what the dictionary of all images
+    makes of it (`choice`).
     Safe to call from many threads. A bank of one-channel dictionaries, as video has them, also takes RGB: the
     luma is purified at full resolution and the chroma at half of it (`planes.through_planes`).
 
@@ -54,9 +55,10 @@ class Purifier(nn.Module):
             `NearestCluster`.
         image_size: side in pixels of the images that the encoder was trained on; it sees images of
             another size resized to this. None: it sees them as they are.
-        temperature: in nats, at least 0; how far the log-likelihoods of two classes may be apart for both to
-            have a part in the output (`choice.choose`). 0: the likeliest cluster alone. Otherwise images in
-            doubt are rebuilt twice; on a GPU and in graphs, where nobody looks, all are.
+        temperature: in nats, at least 0; how far the log-likelihoods of two classes may be apart for the
+            bank's dictionary of all images to have a part in the output (`choice.choose`). 0: the likeliest
+            cluster alone. Otherwise images in doubt are rebuilt twice; on a GPU and in graphs, where nobody
+            looks, all are.
 
     Raises:
         ValueError: an argument is unknown or the parts do not fit together.
@@ -94,6 +96,10 @@ class Purifier(nn.Module):
             )
         if type(temperature) not in (int, float) or not 0 <= temperature <= 1e9:
             raise ValueError(f"temperature: expected a number from 0 to 1e9, got {temperature!r}")
+        if temperature > 0 and bank.general is None:
+            raise ValueError(
+                f"temperature: expected 0 for a bank without a dictionary of all images, got {temperature!r}"
+            )
         self.bank, self.encoder = bank, encoder
         self.grad_mode, self.lookup, self.image_size = grad_mode, lookup, image_size
         self.temperature = float(temperature)
@@ -128,7 +134,8 @@ class Purifier(nn.Module):
             images: numpy array or torch tensor [batch, channels, height, width]; floating values in
                 [0, 1], or uint8.
             return_info: also describe how each image was purified.
-            clusters: int64 [batch], the dictionary to use for each image instead of what the encoder chooses.
+            clusters: int64 [batch], the dictionary to use for each image instead of what the encoder chooses;
+                `bank.general` is that of all images.
 
         Returns:
             Images of the same shape, dtype, device and kind; with `return_info` the pair (images,
@@ -216,10 +223,11 @@ class Purifier(nn.Module):
         """The clusters of each image, and the log-likelihood of the first, float32 [batch]."""
         latents = self._encoding.tensors(self.encoder, batch)
         first, likelihood = self._encoding.likeliest(latents)
-        if self.temperature == 0:
+        general = self.bank.general
+        if self.temperature == 0 or general is None:
             return Choice(first), likelihood
         terms = self._terms.of("", self.tables(), lambda: likelihood_terms(self.tables()))
-        return choose(latents, first, terms, self.cluster_labels, self.temperature), likelihood
+        return choose(latents, first, terms, self.cluster_labels, self.temperature, general), likelihood
 
     def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Centre, scales, shifts and offsets of the clusters, as `GaussianTables` has them."""
@@ -233,10 +241,10 @@ class Purifier(nn.Module):
         index = torch.as_tensor(arrays.to_numpy(clusters) if not isinstance(clusters, list) else clusters)
         if index.shape != (batch,) or index.is_floating_point():
             raise ValueError(f"clusters: expected integers of shape [{batch}], got {list(index.shape)}")
-        if batch and not 0 <= int(index.min()) <= int(index.max()) < self.bank.clusters:
+        last = self.bank.dictionaries - 1
+        if batch and not 0 <= int(index.min()) <= int(index.max()) <= last:
             raise ValueError(
-                f"clusters: expected values from 0 to {self.bank.clusters - 1}, got {int(index.min())} to "
-                f"{int(index.max())}"
+                f"clusters: expected values from 0 to {last}, got {int(index.min())} to {int(index.max())}"
             )
         return index.to(self.synthesis.device, torch.int64)
 
@@ -295,6 +303,7 @@ class Purifier(nn.Module):
         index, share = choice.first, choice.share
         if likelihood is None:
             scores = self._nearest.scores(self._latents(batch))
+            scores = np.pad(scores, ((0, 0), (0, 1)), constant_values=np.nan)  # of the general dictionary
             chosen = scores[np.arange(len(scores)), index.cpu().numpy()]
             likelihood = torch.from_numpy(chosen).to(batch.device)
         if share is None:

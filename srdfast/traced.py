@@ -58,14 +58,16 @@ def _floating(images: Tensor) -> Tensor:
 
 
 def _choose(purifier: "Purifier", batch: Tensor) -> Choice:
-    """The clusters of each image."""
+    """The dictionaries of each image."""
     seen = seen_by(purifier.encoder, batch, purifier.image_size)
     latents = purifier.encoder.latents(seen.contiguous(memory_format=torch.channels_last))
     tables = purifier.tables()
     first = torch.ops.srdfast.assign(latents.to(tables[0].dtype), *tables)[2].long()
-    if purifier.temperature == 0:
+    general = purifier.bank.general
+    if purifier.temperature == 0 or general is None:
         return Choice(first)
-    return choose(latents, first, likelihood_terms(tables), purifier.cluster_labels, purifier.temperature)
+    terms = likelihood_terms(tables)
+    return choose(latents, first, terms, purifier.cluster_labels, purifier.temperature, general)
 
 
 def _rebuilt(purifier: "Purifier", batch: Tensor, index: Tensor) -> Tensor:

@@ -165,13 +165,13 @@ def each_dictionary(case: Case) -> Tensor:
     assert case.row.purifier is not None
     found, whole = case.images.clone(), case.pipeline()
     standing = is_right(whole, case.images, case.labels)
-    for cluster in range(case.row.purifier.bank.clusters):
+    for dictionary in range(case.row.purifier.bank.dictionaries):
         rows = standing.nonzero()[:, 0]
         if not len(rows):
             break
-        row = fixed_dictionary_row(case.row.purifier, cluster)
+        row = fixed_dictionary_row(case.row.purifier, dictionary)
         part = Case(
-            row, case.classifier, case.images[rows], case.labels[rows], case.settings, case.seed + cluster
+            row, case.classifier, case.images[rows], case.labels[rows], case.settings, case.seed + dictionary
         )
         found[rows] = part.pgd(part.pipeline())
         standing[rows] = is_right(whole.select(rows), found[rows], case.labels[rows])

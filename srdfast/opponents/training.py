@@ -33,7 +33,7 @@ from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..rival_networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from ..stages.baseline import accuracy, inputs_of
-from ..stages.learned import LearnedDictionaries, mean_of
+from ..stages.learned import LearnedDictionaries, everywhere_of
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.task import Terms, task_loss
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
@@ -87,7 +87,7 @@ class Opponents:
     @cached_property
     def one_dictionary(self) -> Purifier:
         """The purifier with one dictionary: the mean of its own, trained further on the pairs."""
-        start, recipe = mean_of(self.purifier.bank), self.recipe
+        start, recipe = everywhere_of(self.purifier.bank), self.recipe
         schedule = self._on_pairs(recipe.dictionary_epochs, recipe.dictionary_rate)
         loss = task_loss([self.classifier.requires_grad_(False)], self.pairs, False, Terms())
         path, mark = self.folder / "one-dictionary.safetensors", self._mark("one_dictionary")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last choices for a trained purifier, on validation images: split, thresholds, temperature.
 
-What passes in the low band is as it was attacked, a higher threshold removes more and keeps less, and two
-classes in doubt can share an image. What each is worth depends on the images and the attacks; none needs
-gradients. They are searched in turn, each over its candidates, until none changes.
+What passes in the low band is as it was attacked, a higher threshold removes more and keeps less, and the
+dictionary of all images can have a part where two classes are in doubt. What each is worth depends on the
+images and the attacks; none needs gradients. They are searched in turn, each over its candidates, until none
+changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from .pairs import IMAGES_TOGETHER
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "split_strength": (2.5, 5.0, 10.0, 15.0, 30.0, 60.0),
     "thresholds": (0.7, 0.85, 1.0, 1.25, 1.5, 2.0),
-    "temperature": (0.0, 4.0, 8.0, 12.0, 16.0, 24.0),
+    "temperature": (0.0, 12.0, 24.0, 40.0, 60.0, 90.0),
 }
 ROUNDS = 3  # at most
 
@@ -36,7 +37,7 @@ class Calibration:
     Attributes:
         split_strength: of the low-pass filter.
         thresholds: factor of the trained thresholds.
-        temperature: of the choice between two classes, in nats.
+        temperature: of the choice between a cluster's dictionary and that of all images, in nats.
     """
 
     split_strength: float
@@ -119,8 +120,8 @@ def calibrate(
 
     start = Calibration(purifier.bank.split_strength, 1.0, purifier.temperature)
     settings = dict(CANDIDATES)
-    if len(np.unique(purifier.bank.gaussians.labels)) == 1:
-        del settings["temperature"]  # there is no second class
+    if purifier.bank.general is None:
+        del settings["temperature"]  # there is no other dictionary
     return _search(start, settings, score, log)
 
 

@@ -98,7 +98,8 @@ class Config:
     )
     temperature: float = _option(
         0.0,
-        "refine: temperature, in nats, of the purifier's choice between two classes (0: the likelier alone)",
+        "refine: temperature, in nats, at which the dictionary of all images has a part where two classes "
+        "are in doubt (0: never)",
     )
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")

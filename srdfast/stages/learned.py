@@ -87,8 +87,10 @@ def carried_on(purifier: Purifier, steps: int, split_strength: float) -> SRDBank
     return replace(bank, coder=LISTA(steps), split_strength=split_strength)
 
 
-def mean_of(bank: SRDBank) -> SRDBank:
-    """The mean of the dictionaries, as the one of all clusters together."""
+def everywhere_of(bank: SRDBank) -> SRDBank:
+    """One dictionary for all clusters together: the bank's own of all images, or the mean of the others."""
+    if bank.general is not None:
+        return bank.of_all()
     parts = LearnedDictionaries(bank).arrays()
     synthesis, analysis, thresholds = (part.mean(0, keepdims=True) for part in parts)
     return replace(

@@ -29,7 +29,7 @@ from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_oppo
 from ..training import Schedule, fit
 from .calibrate import attacked_views, calibrate
 from .encoder import tuned_encoder
-from .learned import LearnedDictionaries, carried_on, copies, lista_start, mean_of
+from .learned import LearnedDictionaries, carried_on, copies, everywhere_of, lista_start
 from .pairs import (
     IMAGES_TOGETHER,
     PROTECTED,
@@ -56,6 +56,8 @@ def settings(config: Config) -> dict[str, Any]:
     if config.temperature:
         protected["temperature"] = config.temperature
     if not config.refine:
+        if config.temperature:
+            raise UserError("temperature: needs the refinement, which learns the dictionary of all images")
         return {**protected, "refine": False}
     if config.refine_calibrate and config.validation == 0:
         raise UserError("refine_calibrate: needs validation images, got a validation share of 0")
@@ -125,6 +127,8 @@ def run(context: Context) -> None:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
     size = context.train.images.shape[-1]
+    if context.config.refine:
+        bank = bank.with_general(everywhere)  # the one dictionary is for images in doubt
     purifier = Purifier(bank, encoder, image_size=size, temperature=context.config.temperature)
     single = Purifier(everywhere, encoder, image_size=size)
     if context.config.refine and context.config.refine_calibrate:
@@ -165,7 +169,7 @@ def _starts(context: Context) -> tuple[SRDBank, SRDBank]:
     if context.start:
         _require_fits(context.start, context)
         bank = carried_on(context.start, config.refine_steps, config.split_strength)
-        return mean_of(bank), bank
+        return everywhere_of(bank), bank.of_clusters()
     everywhere, bank = (
         SRDBank.load(context.path("dictionaries", f"{name}.safetensors")) for name in ("global", "bank")
     )
