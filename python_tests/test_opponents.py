@@ -135,8 +135,8 @@ def test_opponents_are_trained_once_on_the_right_images(purifier, classifier, tr
     first = [getattr(opponents, name) for name in names]
     pairs = opponents.pairs
     assert len(pairs.rows) == 8 and not set(pairs.rows) & set(opponents.validation)
-    assert np.abs(pairs.attacked.astype(int) - train.images[pairs.rows]).max() in (7, 8)
-    both = np.concatenate([train.images[pairs.rows], pairs.attacked])
+    assert np.abs(pairs.attacked[0].astype(int) - train.images[pairs.rows]).max() in (7, 8)
+    both = np.concatenate([train.images[pairs.rows], pairs.attacked[0]])
     np.testing.assert_array_equal(seen[1][0], both)  # control
     assert seen[0][0].shape == both.shape and not np.array_equal(seen[0][0], both)
     np.testing.assert_array_equal(seen[0][1], np.tile(train.labels[pairs.rows], 2))

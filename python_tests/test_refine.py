@@ -20,6 +20,7 @@ from srdfast.attacks import ATTACKS, attack_batches  # noqa: E402
 from srdfast.cli import _models  # noqa: E402
 from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
+from srdfast.nearest import NearestCluster  # noqa: E402
 from srdfast.networks import ResNet, load_network, save_network  # noqa: E402
 from srdfast.pretrained import pack  # noqa: E402
 from srdfast.rival_networks import (  # noqa: E402
@@ -30,7 +31,7 @@ from srdfast.rival_networks import (  # noqa: E402
 )
 from srdfast.stages.calibrate import Calibration, attacked_views, calibrate  # noqa: E402
 from srdfast.stages.learned import dual_frame, everywhere_of  # noqa: E402
-from srdfast.stages.pairs import Pairs  # noqa: E402
+from srdfast.stages.pairs import PROTECTED, SINGLE, Pairs, attacked_images, forget_attacked  # noqa: E402
 from srdfast.stages.refine import _protected, settings  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
@@ -237,6 +238,9 @@ def test_a_calibration_scales_what_it_says_and_no_more(finished, trained):
 
 @pytest.mark.parametrize("wanted", [{"split_strength": 15.0}, {"thresholds": 1.5}, {"temperature": 12.0}])
 def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, wanted):
+    gaussians = trained.bank.gaussians
+    wide = replace(gaussians, variances=gaussians.variances * np.float32(1e3))  # so that classes are in doubt
+    trained = srdfast.Purifier(replace(trained.bank, gaussians=wide), trained.encoder, image_size=32)
     start = Calibration(trained.bank.split_strength, 1.0, trained.temperature)
     images, labels = finished.test.tensors(0, 40)
     target = replace(start, **wanted).of(trained)(images)
@@ -332,6 +336,7 @@ def test_one_dictionary_starts_from_the_mean_where_there_is_none_of_all_images(t
     [
         ({"classifier": ""}, "refine_start: needs --classifier"),
         ({"refine_encoder_epochs": 1}, "refine_encoder_epochs: expected 0 with refine_start"),
+        ({"refine_encoder_own_share": 0.7}, "refine_encoder_own_share: expected 0 to 0.6, got 0.7"),
     ],
 )
 def test_what_does_not_go_with_an_earlier_purifier_is_told_first(
@@ -412,12 +417,57 @@ def test_the_protected_classifier_is_listened_to_in_its_share(share):
     assert _listener(1, share, source) == 0
 
 
+def test_every_version_of_the_attacked_images_is_seen(rng):
+    clean, versions = np.zeros((4, 1, 2, 2), np.float32), np.zeros((3, 4, 1, 2, 2), np.uint8)
+    versions += np.arange(3, dtype=np.uint8)[:, None, None, None, None] * 51
+    clusters = np.arange(12).reshape(3, 4)
+    pairs, seen = Pairs(np.arange(4), versions, np.full(4, 99), clusters), {}
+
+    class Spy(torch.nn.Module):
+        def forward(self, images, index):
+            seen[round(5 * float(images[0].amax()))] = index.tolist()
+            return images
+
+    terms = Terms(clean_share=0.0)
+    source = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        batch = Batch(torch.from_numpy(clean), torch.zeros(4, dtype=torch.int64), torch.arange(4), source)
+        task_loss([lambda images: images.flatten(1)], pairs, True, terms)(Spy(), batch)
+    assert seen == {version: clusters[version].tolist() for version in range(3)}
+
+
+def test_versions_are_attacked_apart_and_only_once(data, finished, monkeypatch):
+    context = Context(data, finished.out, replace(TINY, refine_versions=2), torch.device("cpu"), False)
+    models = {PROTECTED: finished.network("baseline")}
+    first = attacked_images(context, models, SINGLE)
+    rows, versions = first["rows"], first["attacked"]
+    assert versions.shape == (2, len(rows), 3, 32, 32) and (versions[0] != versions[1]).any()
+    away = np.abs(versions.astype(int) - finished.train.images[rows])
+    assert away.max(axis=(1, 2, 3, 4)).tolist() == [8, 8]
+    monkeypatch.setattr("srdfast.stages.pairs.attack_in_shares", None)
+    np.testing.assert_array_equal(attacked_images(context, models, SINGLE)["attacked"], versions)
+    forget_attacked(context)
+    assert not list(context.path("refine").glob("attacked*"))
+
+
+def test_the_tuned_encoder_has_distributions_of_its_own(finished, trained):
+    before = finished.gaussians
+    after = trained.bank.gaussians
+    np.testing.assert_array_equal(after.labels, before.labels)
+    assert np.abs(after.means - before.means).max() > 0
+    latents = trained.encoder.latents(finished.train.tensors()[0]).detach().numpy()
+    likelier = [NearestCluster(gaussians)(latents)[1].mean() for gaussians in (after, before)]
+    assert likelier[0] > likelier[1]
+
+
 def test_an_option_left_alone_leaves_the_settings_of_a_run_alone():
     plain = settings(Config())
-    assert not {"sources", "source_epochs", "encoder_epochs", "label_weight", "start"} & plain.keys()
-    for option in ("refine_sources", "refine_encoder_epochs", "refine_label_weight"):
-        chosen = settings(replace(Config(), **{option: 1}))
-        assert chosen[option.removeprefix("refine_")] == 1 and plain.items() < chosen.items()
+    assert (
+        not {"sources", "source_epochs", "versions", "encoder_epochs", "label_weight", "start"} & plain.keys()
+    )
+    for option in ("refine_sources", "refine_versions", "refine_encoder_epochs", "refine_label_weight"):
+        chosen = settings(replace(Config(), **{option: 2}))
+        assert chosen[option.removeprefix("refine_")] == 2 and plain.items() < chosen.items()
 
 
 def test_the_loss_is_of_logits_pixels_and_labels(rng):
@@ -425,7 +475,7 @@ def test_the_loss_is_of_logits_pixels_and_labels(rng):
     labels = torch.from_numpy(rng.integers(0, 4, 6))
     weights = torch.from_numpy(rng.normal(size=(192, 4)).astype(np.float32))
     nowhere = np.zeros(6, np.int64)
-    pairs = Pairs(np.arange(6), (images.numpy() * 255).round().astype(np.uint8), nowhere, nowhere)
+    pairs = Pairs(np.arange(6), (images.numpy() * 255).round().astype(np.uint8)[None], nowhere, nowhere[None])
 
     class Darker(torch.nn.Module):
         def forward(self, images, index):

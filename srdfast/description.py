@@ -26,7 +26,7 @@ class PurifyInfo:
     clusters: Array
     """int64 [batch], the likeliest cluster, whose dictionary rebuilt the image, or what was given."""
     log_likelihood: Array
-    """float32 [batch], log prior + log density of its latent in that cluster, NaN in the general dictionary's."""
+    """float32 [batch], log prior + log density of its latent there; NaN in the dictionary of all images."""
     share: Array
     """float32 [batch] in [0, 1], its share of the output; the rest is by the dictionary of all images."""
 

@@ -129,7 +129,7 @@ class Opponents:
         """Training images and their attacked versions; kept in a file."""
         tensors = self._kept("pairs", self._attack)
         nowhere = np.zeros(len(tensors["rows"]), np.int64)
-        return Pairs(tensors["rows"], tensors["attacked"], nowhere, nowhere)
+        return Pairs(tensors["rows"], tensors["attacked"][None], nowhere, nowhere[None])
 
     def _attack(self) -> dict[str, np.ndarray]:
         order = torch.randperm(len(self.learned), generator=generator(self.recipe.seed, 1)).numpy()
@@ -149,7 +149,7 @@ class Opponents:
 
     def _tuned(self, name: str, purified: bool) -> nn.Module:
         pairs, recipe = self.pairs, self.recipe
-        both = np.concatenate([self.train.images[pairs.rows], pairs.attacked])
+        both = np.concatenate([self.train.images[pairs.rows], pairs.attacked[0]])
         if purified:
             both = self._kept("purified", lambda: {"images": self._purify(both)})["images"]
         labels = np.tile(self.train.labels[pairs.rows], 2)

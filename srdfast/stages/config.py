@@ -84,8 +84,14 @@ class Config:
         0.5, "refine: share of the steps in which the classifier that is protected is listened to, of several"
     )
     refine_source_epochs: int = _option(6, "refine: passes of their training")
+    refine_versions: int = _option(1, "refine: attacked versions of each image; a step sees one of them")
     refine_encoder_epochs: int = _option(
         0, "refine: passes over those images that teach the encoder to choose under attacks on other networks"
+    )
+    refine_encoder_own_share: float = _option(
+        0.25,
+        "refine: of that training's images, those attacked on the encoder itself, from 0 to 0.6; fewer make "
+        "it choose better where others are attacked",
     )
     refine_denoiser: bool = _option(
         False, "refine: also train a convolutional denoiser of the same cost in the same way, as a rival"

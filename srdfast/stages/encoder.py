@@ -3,7 +3,8 @@
 
 Adversarial training against itself alone makes an encoder that gives up much for an attacker who is not the
 purifier's. Here it goes on from the robust network's weights with clean images, images attacked on other
-classifiers (Tramèr et al. 2018, arXiv 1705.07204, section 3.3) and images attacked on itself.
+classifiers (Tramèr et al. 2018, arXiv 1705.07204, section 3.3) and, by option, images attacked on itself.
+Where its latents then lie is estimated anew.
 """
 
 from collections.abc import Mapping
@@ -14,12 +15,14 @@ from torch import nn
 from torch.nn import functional
 
 from ..attacks.base import per_image
+from ..clusters import Gaussians, fit_gaussians
 from ..networks import ResNet, load_network, save_network
 from ..training import Batch, Loss, Schedule, augment, fit, resident, take
+from .pairs import drawn_version, latents_of
 from .robust import likelihood_distance, training_attack
 from .run import Context
 
-CLEAN_SHARE, OWN_SHARE = 0.4, 0.25  # of a step's images; the others are attacked on other classifiers
+CLEAN_SHARE = 0.4  # of a step's images; the others are attacked, on other classifiers or on the encoder
 RATE = 0.05  # peak learning rate
 
 
@@ -61,24 +64,39 @@ def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNe
     return load_network(path).to(context.device).eval()
 
 
+def tuned_gaussians(context: Context, attacked: Mapping[str, np.ndarray], encoder: ResNet) -> Gaussians:
+    """The distributions of the tuned encoder's latents, clean and attacked, in the same clusters."""
+    if not context.config.refine_encoder_epochs:
+        return context.gaussians
+    assignment, labels = context.clusters
+    ours = attacked["rows"] < len(context.train)  # not the crops
+    rows, images = attacked["rows"][ours], attacked["attacked"][0][ours]
+    latents = [
+        latents_of(encoder, torch.from_numpy(part), context.device) for part in (context.train.images, images)
+    ]
+    both = np.concatenate([assignment, assignment[rows]])
+    return fit_gaussians(np.concatenate(latents), both, labels, context.config.shrinkage)
+
+
 def transfer_loss(context: Context, attacked: Mapping[str, np.ndarray]) -> Loss:
     """Cross-entropy + beta x distance, as `robust.adversarial_loss`, for images attacked in several ways."""
     config, gaussians = context.config, context.gaussians
-    attack = training_attack(config)
+    attack, own_share = training_attack(config), config.refine_encoder_own_share
     means, variances = (
         torch.from_numpy(part).to(context.device) for part in (gaussians.means, gaussians.variances)
     )
     assignment = torch.from_numpy(context.clusters[0]).to(context.device)
     rows = torch.from_numpy(attacked["rows"]).to(context.device)
-    versions = resident(attacked["attacked"], context.device)
+    versions = [resident(version, context.device) for version in attacked["attacked"]]
 
     def loss(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         assert isinstance(net, ResNet)
         device = batch.images.device
         drawn = torch.rand(len(batch.rows), generator=batch.generator)
-        transferred = ((drawn >= CLEAN_SHARE) & (drawn < 1 - OWN_SHARE)).to(device)
-        own = (drawn >= 1 - OWN_SHARE).nonzero()[:, 0].to(device)
-        others = take(versions, torch.searchsorted(rows, batch.rows), device).to(batch.images) / 255
+        transferred = ((drawn >= CLEAN_SHARE) & (drawn < 1 - own_share)).to(device)
+        own = (drawn >= 1 - own_share).nonzero()[:, 0].to(device)
+        version = versions[drawn_version(len(versions), batch.generator)]
+        others = take(version, torch.searchsorted(rows, batch.rows), device).to(batch.images) / 255
         images = torch.where(per_image(transferred), others, batch.images)
         images = torch.empty_like(batch.images).copy_(augment(images, batch.generator))
         if len(own):

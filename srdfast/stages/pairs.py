@@ -7,6 +7,7 @@ Which classifier is attacked, by what and how hard, is drawn for each image in t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..attacks import ATTACKS, Model, attack_batches
+from ..clusters import Gaussians
 from ..files import load_tensors, save_tensors
 from ..nearest import NearestCluster
 from ..networks import ResNet
@@ -22,6 +24,7 @@ from .run import Context
 
 IMAGES_TOGETHER = 512
 PROTECTED, ROBUST, TOGETHER = "protected", "robust", "together"
+SEEDS_APART = 1000  # from one version's to the next one's
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ class Pairs:
 
     Attributes:
         rows: int64 [n], positions in `Context.material`, ascending.
-        attacked: uint8 [n, channels, height, width].
+        attacked: uint8 [versions, n, channels, height, width].
         clean_clusters: int64 [n], the encoder's choice on the clean image.
-        attacked_clusters: int64 [n], its choice on the attacked one.
+        attacked_clusters: int64 [versions, n], its choice on the attacked ones.
     """
 
     rows: np.ndarray
@@ -98,57 +101,84 @@ class PairTensors:
     clean_clusters: Tensor
     attacked_clusters: Tensor
 
-    def inputs(self, rows: Tensor, spared: Tensor) -> tuple[Tensor, Tensor]:
+    def inputs(self, rows: Tensor, spared: Tensor, version: int = 0) -> tuple[Tensor, Tensor]:
         """Attacked images of `rows`, float in [0, 1], and clusters: the clean image's where spared.
 
         Args:
             rows: int64 [n].
             spared: bool [n], on the device of `rows`.
+            version: of the attacked images.
         """
         device = rows.device
         places = torch.searchsorted(self.rows.to(device), rows)
         clean, attacked = (
-            take(part, places, device) for part in (self.clean_clusters, self.attacked_clusters)
+            take(part, places, device) for part in (self.clean_clusters, self.attacked_clusters[version])
         )
-        return take(self.attacked, places, device).float() / 255, torch.where(spared, clean, attacked)
+        images = take(self.attacked[version], places, device).float() / 255
+        return images, torch.where(spared, clean, attacked)
+
+
+def drawn_version(versions: int, source: torch.Generator) -> int:
+    """One of so many versions; where there is one, nothing is drawn."""
+    return int(torch.randint(versions, (), generator=source)) if versions > 1 else 0
 
 
 def attacked_images(context: Context, models: Mapping[str, Model], diet: Diet) -> dict[str, np.ndarray]:
-    """Rows of `Context.material` that were taken, and their attacked versions; kept in a file."""
-    path = context.path("refine", "attacked.safetensors")
+    """`rows` of `Context.material` that were taken, and their versions `attacked`; each kept in a file."""
+    config = context.config
+    learned, validation = context.split
+    order = torch.randperm(len(learned), generator=generator(config.seed, 1)).numpy()
+    crops = np.arange(len(context.train), len(context.material))
+    rows = np.union1d(learned[order[: config.refine_images]], np.append(validation, crops))
+    versions = [_version(context, number, rows, models, diet) for number in range(config.refine_versions)]
+    return {"rows": rows, "attacked": np.stack(versions)}
+
+
+def forget_attacked(context: Context) -> None:
+    """Removes the files of the attacked images."""
+    for number in range(context.config.refine_versions):
+        _version_file(context, number).unlink(missing_ok=True)
+
+
+def _version_file(context: Context, number: int) -> Path:
+    return context.path("refine", f"attacked-{number + 1}.safetensors")
+
+
+def _version(
+    context: Context, number: int, rows: np.ndarray, models: Mapping[str, Model], diet: Diet
+) -> np.ndarray:
+    """Attacked images uint8 [rows, channels, height, width]; every version has draws of its own."""
+    path = _version_file(context, number)
     if not path.is_file():
-        config = context.config
-        learned, validation = context.split
-        order = torch.randperm(len(learned), generator=generator(config.seed, 1)).numpy()
-        crops = np.arange(len(context.train), len(context.material))
-        rows = np.union1d(learned[order[: config.refine_images]], np.append(validation, crops))
-        images, labels = (
-            torch.from_numpy(part[rows]) for part in (context.material.images, context.material.labels)
-        )
+        config, material = context.config, context.material
+        images, labels = (torch.from_numpy(part[rows]) for part in (material.images, material.labels))
         attacked = attack_in_shares(
             models,
             images,
             labels,
             config.epsilon,
-            config.seed,
+            config.seed + SEEDS_APART * number,
             context.device,
             config.bf16,
             context.progress,
             diet,
         )
-        save_tensors(path, {"rows": rows, "attacked": attacked.numpy()}, {"kind": "attacked images"})
-    return load_tensors(path)[0]
+        save_tensors(path, {"attacked": attacked.numpy()}, {"kind": "attacked images"})
+    return load_tensors(path)[0]["attacked"]
 
 
-def with_clusters(context: Context, attacked: Mapping[str, np.ndarray], encoder: ResNet) -> Pairs:
-    """The pairs, with the clusters that `encoder` chooses."""
-    nearest = NearestCluster(context.gaussians)
-    images = torch.from_numpy(context.material.images[attacked["rows"]])
-    clean, other = (
-        nearest(_latents(encoder, part, context.device))[0]
-        for part in (images, torch.from_numpy(attacked["attacked"]))
-    )
-    return Pairs(attacked["rows"], attacked["attacked"], clean, other)
+def with_clusters(
+    context: Context, attacked: Mapping[str, np.ndarray], encoder: ResNet, gaussians: Gaussians
+) -> Pairs:
+    """The pairs, with the clusters that `encoder` and the distributions choose."""
+    nearest = NearestCluster(gaussians)
+
+    def chosen(images: np.ndarray) -> np.ndarray:
+        return nearest(latents_of(encoder, torch.from_numpy(images), context.device))[0]
+
+    clean = chosen(context.material.images[attacked["rows"]])
+    others = np.stack([chosen(version) for version in attacked["attacked"]])
+    return Pairs(attacked["rows"], attacked["attacked"], clean, others)
 
 
 def attack_in_shares(
@@ -200,7 +230,7 @@ def _plan(count: int, diet: Diet, seed: int) -> list[tuple[Tensor, str, str, flo
 
 
 @torch.no_grad()
-def _latents(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarray:
+def latents_of(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarray:
     """Latents float32 [n, latent] of uint8 images."""
     parts = (part.to(device).float() / 255 for part in images.split(IMAGES_TOGETHER))
     return torch.cat([encoder.latents(part).float().cpu() for part in parts]).numpy()

@@ -11,6 +11,7 @@ With `refine_start` all goes on from an earlier purifier: for a classifier of on
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -28,7 +29,7 @@ from ..purifier import Purifier
 from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
 from ..training import Schedule, fit
 from .calibrate import attacked_views, calibrate
-from .encoder import tuned_encoder
+from .encoder import CLEAN_SHARE, tuned_encoder, tuned_gaussians
 from .learned import LearnedDictionaries, carried_on, copies, everywhere_of, lista_start
 from .pairs import (
     IMAGES_TOGETHER,
@@ -38,6 +39,7 @@ from .pairs import (
     TOGETHER,
     Pairs,
     attacked_images,
+    forget_attacked,
     mean_logits,
     several,
     with_clusters,
@@ -59,6 +61,9 @@ def settings(config: Config) -> dict[str, Any]:
         if config.temperature:
             raise UserError("temperature: needs the refinement, which learns the dictionary of all images")
         return {**protected, "refine": False}
+    if config.refine_encoder_own_share > 1 - CLEAN_SHARE:
+        got = config.refine_encoder_own_share
+        raise UserError(f"refine_encoder_own_share: expected 0 to {1 - CLEAN_SHARE:g}, got {got:g}")
     if config.refine_calibrate and config.validation == 0:
         raise UserError("refine_calibrate: needs validation images, got a validation share of 0")
     chosen = {
@@ -67,7 +72,9 @@ def settings(config: Config) -> dict[str, Any]:
         "clean_share": config.refine_clean_share,
         "protected_share": config.refine_protected_share,
         "sources": config.refine_sources,
+        "versions": config.refine_versions,
         "encoder_epochs": config.refine_encoder_epochs,
+        "encoder_own_share": config.refine_encoder_own_share,
         "denoiser": config.refine_denoiser,
         "calibrate": config.refine_calibrate,
     }
@@ -122,7 +129,9 @@ def run(context: Context) -> None:
         robust = FoldedNetwork.of(encoder)
         attacked = _attacked(context, classifiers, robust)
         encoder = tuned_encoder(context, attacked)
-        pairs = with_clusters(context, attacked, encoder)
+        gaussians = tuned_gaussians(context, attacked, encoder)
+        bank = replace(bank, gaussians=gaussians)
+        pairs = with_clusters(context, attacked, encoder, gaussians)
         if len(classifiers) > 1:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
@@ -139,8 +148,8 @@ def run(context: Context) -> None:
     if context.config.refine and context.config.refine_denoiser:
         _train_denoiser(context, purifier, classifiers, pairs)
     forget_sources(context)
+    forget_attacked(context)
     for file in (
-        "attacked",
         "encoder",
         "encoder-checkpoint",
         "global-bank",

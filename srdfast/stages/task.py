@@ -12,7 +12,7 @@ from ..attacks import Model
 from ..attacks.base import per_image
 from ..training import Batch, Loss
 from .config import Config
-from .pairs import Pairs
+from .pairs import Pairs, drawn_version
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def task_loss(classifiers: Sequence[Model], pairs: Pairs, chosen: bool, terms: T
         device = batch.images.device
         spared = (torch.rand(len(batch.rows), generator=batch.generator) < terms.clean_share).to(device)
         mirrored = (torch.rand(len(batch.rows), generator=batch.generator) < 0.5).to(device)
-        inputs, clusters = pairs.on(device).inputs(batch.rows, spared)
+        version = drawn_version(len(pairs.attacked), batch.generator)
+        inputs, clusters = pairs.on(device).inputs(batch.rows, spared, version)
         noisy = torch.where(per_image(spared), batch.images, inputs)
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
         purified = module(noisy, clusters if chosen else None).float()
