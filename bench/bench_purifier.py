@@ -17,7 +17,7 @@ def purifier():
 
 
 def sample(count):
-    """Test images of CIFAR-10: how many of them have a part of two classes depends on what they show."""
+    """Test images of CIFAR-10: how many of them are rebuilt twice depends on what they show."""
     return pretrained.sample(count).tensors()[0]
 
 
@@ -33,7 +33,7 @@ def bench_batch(timed, purifier, sized):
     def describe(found):
         shares = ", ".join(f"{part} {found[part] / found['call']:.0%}" for part in beside)
         mixed = float((choice.share < 1).float().mean())
-        return f"{1e3 * found['call'] / len(images):.3f} ms an image; {shares}; two classes for {mixed:.0%}"
+        return f"{1e3 * found['call'] / len(images):.3f} ms an image; {shares}; {mixed:.0%} rebuilt twice"
 
     timed(
         lambda: purifier.purify(images), "purifier cifar10", f"batch of {len(images)}", "srdfast",
