@@ -129,7 +129,8 @@ def test_worst_is_taken_image_by_image(dataset):
 
 
 def test_purifiers_of_other_settings_are_told_apart():
-    bank, encoder = cases.bank(np.random.default_rng(0), latent=32), ResNet(10, 4, classes=2)
+    rng, encoder = np.random.default_rng(0), ResNet(10, 4, classes=2)
+    bank = cases.bank(rng, latent=32).with_general(cases.bank(rng, latent=32, clusters=1))
     changes = ({}, {}, {"temperature": 2.0}, {"image_size": 8})
     made = [srdfast.Purifier(bank, encoder, **options) for options in changes]
     made.append(srdfast.Purifier(replace(bank, split_strength=9.0), encoder))
