@@ -29,7 +29,6 @@ class PurifyInfo:
     """float32 [batch], log prior + log density of its latent there; NaN in the dictionary of all images."""
     share: Array
     """float32 [batch] in [0, 1], its share of the output; the rest is by the dictionary of all images."""
-
     atoms_used: Array
     """float32 [batch], atoms with a non-zero code in that dictionary, mean over the patches."""
     gap: Array | None

@@ -86,7 +86,7 @@ class Opponents:
 
     @cached_property
     def one_dictionary(self) -> Purifier:
-        """The purifier with one dictionary: the mean of its own, trained further on the pairs."""
+        """The purifier with one dictionary: its general one, or the mean, trained further on the pairs."""
         start, recipe = everywhere_of(self.purifier.bank), self.recipe
         schedule = self._on_pairs(recipe.dictionary_epochs, recipe.dictionary_rate)
         loss = task_loss([self.classifier.requires_grad_(False)], self.pairs, False, Terms())

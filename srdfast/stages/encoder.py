@@ -68,13 +68,11 @@ def tuned_gaussians(context: Context, attacked: Mapping[str, np.ndarray], encode
     """The distributions of the tuned encoder's latents, clean and attacked, in the same clusters."""
     if not context.config.refine_encoder_epochs:
         return context.gaussians
-    assignment, labels = context.clusters
-    ours = attacked["rows"] < len(context.train)  # not the crops
-    rows, images = attacked["rows"][ours], attacked["attacked"][0][ours]
-    latents = [
-        latents_of(encoder, torch.from_numpy(part), context.device) for part in (context.train.images, images)
-    ]
-    both = np.concatenate([assignment, assignment[rows]])
+    (learned, _), (assignment, labels) = context.split, context.clusters
+    ours = np.isin(attacked["rows"], learned)  # neither for validation nor crops
+    parts = context.train.images[learned], attacked["attacked"][0][ours]
+    latents = [latents_of(encoder, torch.from_numpy(part), context.device) for part in parts]
+    both = assignment[np.concatenate([learned, attacked["rows"][ours]])]
     return fit_gaussians(np.concatenate(latents), both, labels, context.config.shrinkage)
 
 
