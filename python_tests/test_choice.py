@@ -172,5 +172,5 @@ def test_a_temperature_needs_a_dictionary_of_all_images(images, tmp_path):
         srdfast.Purifier.load(file, temperature=2.0)
     tensors, metadata = load_tensors(file)
     save_tensors(file, tensors, {**metadata, "temperature": 2.0})
-    with pytest.raises(ModelFormatError, match="not a whole purifier"):
+    with pytest.raises(ModelFormatError, match=r"not a whole purifier \(temperature: expected 0"):
         srdfast.Purifier.load(file)

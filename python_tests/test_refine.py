@@ -462,9 +462,8 @@ def test_the_tuned_encoder_has_distributions_of_its_own(finished, trained):
 
 def test_an_option_left_alone_leaves_the_settings_of_a_run_alone():
     plain = settings(Config())
-    assert (
-        not {"sources", "source_epochs", "versions", "encoder_epochs", "label_weight", "start"} & plain.keys()
-    )
+    unusual = {"sources", "source_epochs", "versions", "encoder_epochs", "label_weight", "start"}
+    assert not unusual & plain.keys()
     for option in ("refine_sources", "refine_versions", "refine_encoder_epochs", "refine_label_weight"):
         chosen = settings(replace(Config(), **{option: 2}))
         assert chosen[option.removeprefix("refine_")] == 2 and plain.items() < chosen.items()

@@ -97,11 +97,13 @@ class SRDBank:
             raise ValueError(f"everywhere: expected one dictionary, got {everywhere.dictionaries}")
         if self.settings() != everywhere.settings():
             raise ValueError("everywhere: expected the coder, patches, split and classes of the clusters")
-        return self.of_clusters()._with(lambda name, part: np.concatenate([part, getattr(everywhere, name)]))
+        return self.of_clusters().with_each(
+            lambda name, part: np.concatenate([part, getattr(everywhere, name)])
+        )
 
     def of_clusters(self) -> "SRDBank":
         """The same without the dictionary of all images."""
-        return self._with(lambda name, part: part[: self.clusters])
+        return self.with_each(lambda name, part: part[: self.clusters])
 
     def of_all(self) -> "SRDBank":
         """The dictionary of all images alone, as that of all clusters together.
@@ -111,10 +113,15 @@ class SRDBank:
         """
         if self.general is None:
             raise ValueError("bank: expected a dictionary of all images beside those of the clusters")
-        return self._with(lambda name, part: part[self.general :], gaussians=self.gaussians.together())
+        return self.with_each(lambda name, part: part[self.general :], gaussians=self.gaussians.together())
 
-    def _with(self, change: Callable[[str, Any], Floats], **others: Any) -> "SRDBank":
-        """This bank with each array of its dictionaries changed, and other fields."""
+    def with_each(self, change: Callable[[str, Any], Floats], **others: Any) -> "SRDBank":
+        """This bank with each array of its dictionaries changed, and other fields.
+
+        Args:
+            change: (name, array) -> array, for `synthesis` and, where there are, `analysis` and `thresholds`.
+            others: fields by name.
+        """
         named: dict[str, Any] = {
             name: getattr(self, name) for name in ("synthesis", "analysis", "thresholds")
         }

@@ -61,7 +61,7 @@ def _assignment(context: Context) -> np.ndarray:
     assignment, _ = context.clusters
     if context.crops is None:
         return assignment
-    latents = encode(context.network("baseline"), context.crops, context.device, context.progress)
+    latents = encode(context.network("baseline"), context.crops.images, context.device, context.progress)
     return np.concatenate([assignment, NearestCluster(context.gaussians)(latents)[0]])
 
 

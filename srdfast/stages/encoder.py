@@ -18,7 +18,8 @@ from ..attacks.base import per_image
 from ..clusters import Gaussians, fit_gaussians
 from ..networks import ResNet, load_network, save_network
 from ..training import Batch, Loss, Schedule, augment, fit, resident, take
-from .pairs import drawn_version, latents_of
+from .latents import encode
+from .pairs import IMAGES_TOGETHER, drawn_version
 from .robust import likelihood_distance, training_attack
 from .run import Context
 
@@ -71,7 +72,7 @@ def tuned_gaussians(context: Context, attacked: Mapping[str, np.ndarray], encode
     (learned, _), (assignment, labels) = context.split, context.clusters
     ours = np.isin(attacked["rows"], learned)  # neither for validation nor crops
     parts = context.train.images[learned], attacked["attacked"][0][ours]
-    latents = [latents_of(encoder, torch.from_numpy(part), context.device) for part in parts]
+    latents = [encode(encoder, part, context.device, context.progress, IMAGES_TOGETHER) for part in parts]
     both = assignment[np.concatenate([learned, attacked["rows"][ours]])]
     return fit_gaussians(np.concatenate(latents), both, labels, context.config.shrinkage)
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..data import Dataset
 from ..files import save_tensors
 from ..networks import ResNet
 from .run import Config, Context, Stage
@@ -19,23 +18,23 @@ def settings(config: Config) -> dict[str, Any]:
 
 
 def encode(
-    net: ResNet, dataset: Dataset, device: torch.device, progress: bool | None = None, batch: int = 500
+    net: ResNet, images: np.ndarray, device: torch.device, progress: bool | None = None, batch: int = 500
 ) -> np.ndarray:
-    """Latents of every image of `dataset`, float32 [images, latent]."""
-    latents = np.empty((len(dataset), net.latent), np.float32)
+    """Latents of images uint8 [n, channels, height, width], float32 [n, latent]."""
+    latents = np.empty((len(images), net.latent), np.float32)
     hidden = None if progress is None else not progress
     with torch.no_grad():
         for start in tqdm(
-            range(0, len(dataset), batch), desc="latents", unit="batch", disable=hidden, leave=False
+            range(0, len(images), batch), desc="latents", unit="batch", disable=hidden, leave=False
         ):
-            images, _ = dataset.tensors(start, start + batch)
-            latents[start : start + batch] = net.latents(images.to(device)).cpu().numpy()
+            part = torch.from_numpy(images[start : start + batch]).to(device).float() / 255
+            latents[start : start + batch] = net.latents(part).cpu().numpy()
     return latents
 
 
 def run(context: Context) -> None:
     """Write `latents.safetensors`: latents float32 [n, latent], labels int64 [n]."""
-    latents = encode(context.network("baseline"), context.train, context.device, context.progress)
+    latents = encode(context.network("baseline"), context.train.images, context.device, context.progress)
     tensors = {"latents": latents, "labels": context.train.labels}
     save_tensors(context.path("latents", "latents.safetensors"), tensors, {"kind": "latents"})
 

@@ -91,21 +91,11 @@ def everywhere_of(bank: SRDBank) -> SRDBank:
     """One dictionary for all clusters together: the bank's own of all images, or the mean of the others."""
     if bank.general is not None:
         return bank.of_all()
-    parts = LearnedDictionaries(bank).arrays()
-    synthesis, analysis, thresholds = (part.mean(0, keepdims=True) for part in parts)
-    return replace(
-        bank,
-        gaussians=bank.gaussians.together(),
-        synthesis=synthesis,
-        analysis=analysis,
-        thresholds=thresholds,
-    )
+    return bank.with_each(lambda _, part: part.mean(0, keepdims=True), gaussians=bank.gaussians.together())
 
 
 def copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
     """The one dictionary of `everywhere` in every cluster of `bank`."""
-    parts = LearnedDictionaries(everywhere).arrays()
-    synthesis, analysis, thresholds = (np.repeat(part, bank.clusters, axis=0) for part in parts)
-    return replace(
-        bank, coder=everywhere.coder, synthesis=synthesis, analysis=analysis, thresholds=thresholds
+    return everywhere.with_each(
+        lambda _, part: np.repeat(part, bank.clusters, axis=0), gaussians=bank.gaussians
     )

@@ -20,6 +20,7 @@ from ..files import load_tensors, save_tensors
 from ..nearest import NearestCluster
 from ..networks import ResNet
 from ..training import generator, in_bfloat16, resident, take
+from .latents import encode
 from .run import Context
 
 IMAGES_TOGETHER = 512
@@ -174,7 +175,7 @@ def with_clusters(
     nearest = NearestCluster(gaussians)
 
     def chosen(images: np.ndarray) -> np.ndarray:
-        return nearest(latents_of(encoder, torch.from_numpy(images), context.device))[0]
+        return nearest(encode(encoder, images, context.device, context.progress, IMAGES_TOGETHER))[0]
 
     clean = chosen(context.material.images[attacked["rows"]])
     others = np.stack([chosen(version) for version in attacked["attacked"]])
@@ -227,10 +228,3 @@ def _plan(count: int, diet: Diet, seed: int) -> list[tuple[Tensor, str, str, flo
         )
         if last > first
     ]
-
-
-@torch.no_grad()
-def latents_of(encoder: ResNet, images: Tensor, device: torch.device) -> np.ndarray:
-    """Latents float32 [n, latent] of uint8 images."""
-    parts = (part.to(device).float() / 255 for part in images.split(IMAGES_TOGETHER))
-    return torch.cat([encoder.latents(part).float().cpu() for part in parts]).numpy()

@@ -135,9 +135,8 @@ def run(context: Context) -> None:
         if len(classifiers) > 1:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
-    size = context.train.images.shape[-1]
-    if context.config.refine:
         bank = bank.with_general(everywhere)  # the one dictionary is for images in doubt
+    size = context.train.images.shape[-1]
     purifier = Purifier(bank, encoder, image_size=size, temperature=context.config.temperature)
     single = Purifier(everywhere, encoder, image_size=size)
     if context.config.refine and context.config.refine_calibrate:
