@@ -8,7 +8,7 @@ import pytest
 import srdfast
 
 torch = pytest.importorskip("torch")
-from srdfast.choice import LEAST_SHARE, choose, likelihood_terms  # noqa: E402
+from srdfast.choice import LEAST_SHARE, Doubt, likelihood_terms  # noqa: E402
 from srdfast.errors import ModelFormatError  # noqa: E402
 from srdfast.files import load_tensors, save_tensors  # noqa: E402
 
@@ -24,10 +24,13 @@ purifier = cases.purifier_among
 
 
 @torch.no_grad()
-def expected(defence, images):
-    """Clusters and their share by the textbook's formulas in float64."""
+def _latents(defence, images):
+    return defence.encoder.latents(images).double().numpy()
+
+
+def chosen(defence, latents):
+    """Clusters of latents float64 [batch, latent] and their share by the textbook's formulas."""
     gaussians = defence.bank.gaussians
-    latents = defence.encoder.latents(images).double().numpy()
     means, variances = gaussians.means.astype(np.float64), gaussians.variances.astype(np.float64)
     apart = (latents[:, None] - means) ** 2 / variances
     scores = gaussians.log_priors - 0.5 * (apart + np.log(2 * np.pi * variances)).sum(2)
@@ -38,14 +41,24 @@ def expected(defence, images):
     return first, np.where(share > 1 - LEAST_SHARE, 1, share)
 
 
+def expected(defence, images):
+    """Clusters and their share; of a mirrored image first, and of both where that leaves a doubt."""
+    looks = [_latents(defence, part) for part in (images, images.flip(3))]
+    if not defence.mirror:
+        return chosen(defence, looks[0])
+    doubtful = chosen(defence, looks[1])[1] < 1
+    return chosen(defence, np.where(doubtful[:, None], np.mean(looks, 0), looks[1]))
+
+
 def both(defence, images):
     """The results of each image's own cluster and of the dictionary of all images."""
     general = torch.full((len(images),), defence.bank.general)
     return [defence.purify(images, clusters=index) for index in (expected(defence, images)[0], general)]
 
 
-def test_the_output_is_the_mean_of_both_weighted_by_how_likely_the_first_is(images):
-    defence = purifier(images, temperature=TEMPERATURE)
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_output_is_the_mean_of_both_weighted_by_how_likely_the_first_is(images, mirror):
+    defence = purifier(images, temperature=TEMPERATURE, mirror=mirror)
     first, share = expected(defence, images)
     assert 5 < (share < 1).sum() < 55  # some are in doubt, some are not
     purified, info = defence.purify(images, return_info=True)
@@ -89,15 +102,17 @@ def test_given_clusters_are_not_mixed(images):
     assert torch.equal(found, purifier(images).purify(images, clusters=given)) and (info.share == 1).all()
 
 
-def test_an_image_has_the_same_bits_in_every_batch(images):
-    defence = purifier(images, temperature=TEMPERATURE)
+@pytest.mark.parametrize("mirror", [False, True])
+def test_an_image_has_the_same_bits_in_every_batch(images, mirror):
+    defence = purifier(images, temperature=TEMPERATURE, mirror=mirror)
     together = defence.purify(images)
     for start, stop in ((0, 1), (3, 30), (59, 60), (0, 0)):
         assert torch.equal(defence.purify(images[start:stop]), together[start:stop])
 
 
-def test_the_graph_gives_the_same(images):
-    defence = purifier(images, temperature=TEMPERATURE, grad_mode="none")
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_graph_gives_the_same(images, mirror):
+    defence = purifier(images, temperature=TEMPERATURE, mirror=mirror, grad_mode="none")
     program = torch.export.export(defence, (images,)).module()
     torch.testing.assert_close(program(images), defence(images), atol=1e-5, rtol=0)
 
@@ -138,8 +153,43 @@ def test_equal_likelihoods_leave_all_to_the_dictionary_of_all_images():
     latents, labels = torch.zeros(1, 4), torch.tensor([0, 1])
     tables = (torch.zeros(4), torch.ones(4, 2), torch.ones(4, 2), torch.zeros(2))
     first = torch.zeros(1, dtype=torch.int64)
-    found = choose(latents, first, likelihood_terms(tables), labels, 5.0, 2)
-    assert found.general == 2 and found.share.tolist() == [0]
+    assert Doubt(likelihood_terms(tables), labels, 5.0, 2).share(latents, first).tolist() == [0]
+
+
+def test_without_temperature_the_mirror_image_alone_chooses(images):
+    defence, usual = purifier(images, mirror=True), purifier(images)
+    assert torch.equal(defence.assign(images), usual.assign(images.flip(3)))
+    assert not torch.equal(defence.assign(images), usual.assign(images))
+
+
+def test_where_the_mirror_image_leaves_a_doubt_the_image_decides_too(images):
+    defence = purifier(images, temperature=TEMPERATURE, mirror=True)
+    info = defence.purify(images, return_info=True)[1]
+    sure, (first, share) = purifier(images, mirror=True).assign(images).numpy(), expected(defence, images)
+    assert 0 < (sure != first).sum() <= (chosen(defence, _latents(defence, images.flip(3)))[1] < 1).sum()
+    np.testing.assert_array_equal(defence.assign(images), first)
+    np.testing.assert_allclose(info.share, share, atol=1e-3)
+
+
+def test_what_is_purified_mirrored_is_chosen_by_the_image_itself(images):
+    """The choice knows no left and right where both looks decide: every image is in doubt here."""
+    defence = purifier(images, temperature=1e9, mirror=True)
+    assert torch.equal(defence.assign(images), defence.assign(images.flip(3)))
+
+
+def test_the_mirror_is_in_the_file(images, tmp_path):
+    file = tmp_path / "model.safetensors"
+    purifier(images, mirror=True).save(file)
+    assert srdfast.Purifier.load(file).mirror and not srdfast.Purifier.load(file, mirror=False).mirror
+    tensors, metadata = load_tensors(file)
+    save_tensors(file, tensors, {**metadata, "mirror": "yes"})
+    with pytest.raises(ModelFormatError, match="mirror: expected True or False, got 'yes'"):
+        srdfast.Purifier.load(file)
+    del metadata["mirror"]
+    save_tensors(file, tensors, metadata)
+    assert not srdfast.Purifier.load(file).mirror
+    with pytest.raises(ValueError, match="mirror: expected True or False, got 1"):
+        srdfast.Purifier.load(file, mirror=1)
 
 
 def test_the_temperature_is_in_the_file(images, tmp_path):

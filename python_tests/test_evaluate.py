@@ -131,11 +131,11 @@ def test_worst_is_taken_image_by_image(dataset):
 def test_purifiers_of_other_settings_are_told_apart():
     rng, encoder = np.random.default_rng(0), ResNet(10, 4, classes=2)
     bank = cases.bank(rng, latent=32).with_general(cases.bank(rng, latent=32, clusters=1))
-    changes = ({}, {}, {"temperature": 2.0}, {"image_size": 8})
+    changes = ({}, {}, {"temperature": 2.0}, {"image_size": 8}, {"mirror": True})
     made = [srdfast.Purifier(bank, encoder, **options) for options in changes]
     made.append(srdfast.Purifier(replace(bank, split_strength=9.0), encoder))
     same, *others = (purifier_row("row", purifier).identity for purifier in made)
-    assert others[0] == same and len({same, *others}) == 4
+    assert others[0] == same and len({same, *others}) == 5
 
 
 def test_the_pipeline_takes_the_purifiers_gradient_as_the_identity():

@@ -190,6 +190,7 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
         refine_denoiser=False,
         split_strength=20.0,
         temperature=3.0,
+        mirror=True,
     )
     context = train(data, tmp_path / "run", config, "all", progress=False)
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["7_refine", "8_evaluate"]
@@ -198,7 +199,10 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
         for file in (path, *(context.path("refine", f"{n}.safetensors") for n in ("purifier", "global")))
     )
     assert after.bank.coder == srdfast.LISTA(steps=3) and after.bank.split_strength == 20
-    assert after.temperature == 3 and before.temperature == 0
+    assert (after.temperature, after.mirror) == (3, True) and (before.temperature, before.mirror) == (
+        0,
+        False,
+    )
     for name, array in vars(before.bank.gaussians).items():
         np.testing.assert_array_equal(getattr(after.bank.gaussians, name), array)
     for old, new in zip(before.encoder.parameters(), after.encoder.parameters(), strict=True):
@@ -227,22 +231,29 @@ def trained(finished):
 def test_a_calibration_scales_what_it_says_and_no_more(finished, trained):
     images = torch.from_numpy(finished.test.images[:8])
     bank = trained.bank
-    same = Calibration(bank.split_strength, 1.0, trained.temperature).of(trained)
+    same = Calibration(bank.split_strength, 1.0, False, trained.temperature).of(trained)
     assert torch.equal(same(images), trained(images))
-    other = Calibration(20.0, 1.5, 8.0).of(trained)
+    other = Calibration(20.0, 1.5, True, 8.0).of(trained)
     assert (other.bank.split_strength, other.temperature, other.image_size) == (20, 8, trained.image_size)
+    assert other.mirror and not same.mirror
     np.testing.assert_array_equal(other.bank.thresholds, bank.thresholds * np.float32(1.5))
     np.testing.assert_array_equal(other.bank.synthesis, bank.synthesis)
     assert other.encoder is trained.encoder
 
 
-@pytest.mark.parametrize("wanted", [{"split_strength": 15.0}, {"thresholds": 1.5}, {"temperature": 12.0}])
+@pytest.mark.parametrize(
+    "wanted", [{"split_strength": 15.0}, {"thresholds": 1.5}, {"mirror": True}, {"temperature": 12.0}]
+)
 def test_the_calibration_that_serves_the_classifier_is_found(finished, trained, wanted):
-    gaussians = trained.bank.gaussians
-    wide = replace(gaussians, variances=gaussians.variances * np.float32(1e3))  # so that classes are in doubt
-    trained = srdfast.Purifier(replace(trained.bank, gaussians=wide), trained.encoder, image_size=32)
-    start = Calibration(trained.bank.split_strength, 1.0, trained.temperature)
     images, labels = finished.test.tensors(0, 40)
+    gaussians = trained.bank.gaussians
+    with torch.no_grad():  # clusters around images, so that one and its mirror image may be in two of them
+        latents = trained.encoder.latents(images)
+    means = latents[: len(gaussians)].numpy()
+    variances = np.broadcast_to(latents.var(0).numpy() + 1e-4, means.shape).astype(np.float32)
+    around = replace(gaussians, means=means, variances=variances, log_priors=np.zeros_like(means[:, 0]))
+    trained = srdfast.Purifier(replace(trained.bank, gaussians=around), trained.encoder, image_size=32)
+    start = Calibration(trained.bank.split_strength, 1.0, False, trained.temperature)
     target = replace(start, **wanted).of(trained)(images)
     assert not torch.equal(target, trained(images))
 
@@ -275,7 +286,7 @@ def test_attacks_count_as_much_as_clean_images(finished, trained):
 
 def test_a_run_is_calibrated_without_training(data, finished, trained, own, tmp_path, monkeypatch):
     def found(purifier, *arguments):
-        return Calibration(15.0, 1.5, 0.0 if purifier.bank.general is None else 8.0)
+        return Calibration(15.0, 1.5, True, 0.0 if purifier.bank.general is None else 8.0)
 
     monkeypatch.setattr("srdfast.stages.refine.calibrate", found)
     config = replace(
@@ -291,7 +302,7 @@ def test_a_run_is_calibrated_without_training(data, finished, trained, own, tmp_
     )
     context = train(data, tmp_path / "run", config, "refine", progress=False)
     after = srdfast.Purifier.load(context.path("refine", "purifier.safetensors"))
-    assert (after.bank.split_strength, after.temperature) == (15, 8)
+    assert (after.bank.split_strength, after.temperature, after.mirror) == (15, 8, True)
     np.testing.assert_array_equal(after.bank.synthesis, trained.bank.synthesis)
     np.testing.assert_array_equal(after.bank.thresholds, trained.bank.thresholds * np.float32(1.5))
 

@@ -3,7 +3,8 @@
 
 A dictionary of the wrong class gives the image something of that class's look. Where another class is nearly
 as likely as the likeliest, the mean with what the dictionary of all images makes of it keeps more of the
-truth.
+truth. An encoder that learned mirrored images may look at the mirror image first, and twice where it is in
+doubt.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,10 @@ class Choice:
 
 
 Rebuild = Callable[[Tensor, Tensor], Tensor]  # images, dictionaries int64 [batch]
+Look = Callable[[Tensor], Tensor]  # images -> latents, floating [batch, latent]
+Likeliest = Callable[[Tensor], tuple[Tensor, Tensor]]  # latents -> clusters int64, log-likelihoods, [batch]
+Rows = Tensor | slice
+Tensors = tuple[Tensor, ...]
 
 Terms = tuple[Tensor, Tensor, Tensor, Tensor]
 """Of log-likelihoods as a square form: centre, and the factors of squares, of latents and of one; float64."""
@@ -43,32 +48,71 @@ def likelihood_terms(tables: tuple[Tensor, Tensor, Tensor, Tensor]) -> Terms:
     return centre, -scales.square(), 2 * scales * shifts, offsets - shifts.square().sum(0)
 
 
-def choose(
-    latents: Tensor, first: Tensor, terms: Terms, labels: Tensor, temperature: float, general: int
-) -> Choice:
-    """The choice for images whose likeliest cluster is known.
+@dataclass(frozen=True)
+class Doubt:
+    """When the dictionary of all images has a part, and how large a one.
 
-    With `gap`, what its log-likelihood is above that of the likeliest cluster of another class, this cluster
-    and that one would have the odds exp(gap / temperature). The first's share of the result is by how much it
-    is more likely than the other, tanh(gap / (2 temperature)); 1 where this leaves the dictionary of all
-    images less than `LEAST_SHARE`, or there is no other class.
-
-    Args:
-        latents: floating [batch, latent].
-        first: int64 [batch].
+    Attributes:
         terms: of the clusters' log-likelihoods.
         labels: int64 [clusters], the class of each.
         temperature: in nats, above 0.
         general: index of the dictionary of all images.
     """
-    centre, squares, slopes, constants = terms
-    away = latents.double() - centre
-    scores = constants + away.square() @ squares + away @ slopes  # [batch, clusters]
-    others = scores.masked_fill(labels[first][:, None] == labels, -torch.inf)
-    gap = scores.gather(1, first[:, None])[:, 0] - others.amax(1)
-    share = (torch.tanh(gap / (2 * temperature)) * SHARE_STEPS).round() / SHARE_STEPS
-    share = torch.where(share > 1 - LEAST_SHARE, torch.ones_like(share), share).float()
-    return Choice(first, general, share.clamp(min=0))
+
+    terms: Terms
+    labels: Tensor
+    temperature: float
+    general: int
+
+    def share(self, latents: Tensor, first: Tensor) -> Tensor:
+        """The share of the likeliest cluster in the result, float32 [batch] in [0, 1]; below 1 is in doubt.
+
+        With `gap`, what its log-likelihood is above that of the likeliest cluster of another class, this
+        cluster and that one would have the odds exp(gap / temperature). The share is by how much it is more
+        likely than the other, tanh(gap / (2 temperature)); 1 where this leaves the dictionary of all images
+        less than `LEAST_SHARE`, or there is no other class.
+
+        Args:
+            latents: floating [batch, latent].
+            first: int64 [batch], the likeliest cluster.
+        """
+        centre, squares, slopes, constants = self.terms
+        away = latents.double() - centre
+        scores = constants + away.square() @ squares + away @ slopes  # [batch, clusters]
+        others = scores.masked_fill(self.labels[first][:, None] == self.labels, -torch.inf)
+        gap = scores.gather(1, first[:, None])[:, 0] - others.amax(1)
+        share = (torch.tanh(gap / (2 * self.temperature)) * SHARE_STEPS).round() / SHARE_STEPS
+        return torch.where(share > 1 - LEAST_SHARE, torch.ones_like(share), share).float().clamp(min=0)
+
+
+def choose(
+    images: Tensor, look: Look, likeliest: Likeliest, doubt: Doubt | None, mirror: bool, counted: bool
+) -> tuple[Choice, Tensor]:
+    """The choice for each image, and the log-likelihood of its cluster, floating [batch].
+
+    Args:
+        images: floating [batch, channels, height, width].
+        look: the encoder.
+        likeliest: the nearest cluster of its latents.
+        doubt: None: the likeliest cluster alone rebuilds.
+        mirror: whether the encoder looks at the mirror image, to which a perturbation carries over less.
+            Images in doubt are then looked at as they are too, and the mean of both latents decides.
+        counted: whether the images in doubt are picked out, which waits for the device.
+    """
+    latents = look(images.flip(-1) if mirror else images)
+    first, likelihood = likeliest(latents)
+    if doubt is None:
+        return Choice(first), likelihood
+    share = doubt.share(latents, first)
+    if mirror:
+
+        def again(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+            both = (latents[rows] + look(images[rows])) / 2
+            nearer, there = likeliest(both)
+            return nearer, there, doubt.share(both, nearer)
+
+        first, likelihood, share = _where(share < 1, again, (first, likelihood, share), counted)
+    return Choice(first, doubt.general, share), likelihood
 
 
 def mixed(rebuild: Rebuild, images: Tensor, choice: Choice, counted: bool) -> Tensor:
@@ -86,10 +130,26 @@ def mixed(rebuild: Rebuild, images: Tensor, choice: Choice, counted: bool) -> Te
         return result
     general = torch.full_like(choice.first, choice.general)
     share = choice.share[:, None, None, None].to(result.dtype)
+
+    def again(rows: Rows) -> tuple[Tensor]:
+        return (rebuild(images[rows], general[rows]).lerp(result[rows], share[rows]),)
+
+    return _where(choice.share < 1, again, (result,), counted)[0]
+
+
+def _where(doubtful: Tensor, again: Callable[[Rows], Tensors], known: Tensors, counted: bool) -> Tensors:
+    """What is known of each image, replaced by what a second time makes of those in doubt.
+
+    Args:
+        doubtful: bool [batch].
+        again: (rows of the batch) -> the same of these.
+        known: tensors [batch, ...].
+        counted: whether `again` is for the doubtful alone; else for all.
+    """
     if not counted:
-        return rebuild(images, general).lerp(result, share)
-    rows = (choice.share < 1).nonzero()[:, 0]
+        marks = [doubtful.view(-1, *[1] * (part.ndim - 1)) for part in known]
+        return tuple(map(torch.where, marks, again(slice(None)), known))
+    rows = doubtful.nonzero()[:, 0]
     if len(rows) == 0:
-        return result
-    second = rebuild(images[rows], general[rows])
-    return result.index_copy(0, rows, second.lerp(result[rows], share[rows]))
+        return known
+    return tuple(part.index_copy(0, rows, new) for part, new in zip(known, again(rows), strict=True))

@@ -167,10 +167,8 @@ def fingerprint(module: nn.Module) -> str:
 
 def identity_of(purifier: Purifier) -> str:
     """SHA-256 of all that a purifier's results depend on, in hexadecimal."""
-    content = (
-        f"{fingerprint(purifier)} {purifier.bank.settings()} {purifier.image_size} {purifier.temperature}"
-    )
-    return sha256(content.encode()).hexdigest()
+    settings = (purifier.bank.settings(), purifier.image_size, purifier.temperature, purifier.mirror)
+    return sha256(f"{fingerprint(purifier)} {settings}".encode()).hexdigest()
 
 
 class _Approximated(torch.autograd.Function):

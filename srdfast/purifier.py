@@ -13,7 +13,7 @@ from . import arrays, coding, torch_ops, traced
 from .arrays import Array
 from .bank import SRDBank, require_format
 from .batches import as_batch, in_library_of, like
-from .choice import Choice, Terms, choose, likelihood_terms, mixed
+from .choice import Choice, Doubt, choose, likelihood_terms, mixed
 from .clusters import Floats
 from .codes import LISTA
 from .derived import Derived
@@ -59,6 +59,9 @@ class Purifier(nn.Module):
             bank's dictionary of all images to have a part in the output (`choice.choose`). 0: the likeliest
             cluster alone. Otherwise images in doubt are rebuilt twice; on a GPU and in graphs, where nobody
             looks, all are.
+        mirror: whether the encoder looks at the mirror image of each image, to which a perturbation carries
+            over less; of images in doubt then at both, and the mean of the latents decides. For encoders that
+            learned mirrored images, as all that `srdfast train` makes.
 
     Raises:
         ValueError: an argument is unknown or the parts do not fit together.
@@ -81,6 +84,7 @@ class Purifier(nn.Module):
         lookup: str = "auto",
         image_size: int | None = None,
         temperature: float = 0.0,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
         if grad_mode not in GRAD_MODES:
@@ -100,9 +104,11 @@ class Purifier(nn.Module):
             raise ValueError(
                 f"temperature: expected 0 for a bank without a dictionary of all images, got {temperature!r}"
             )
+        if type(mirror) is not bool:
+            raise ValueError(f"mirror: expected True or False, got {mirror!r}")
         self.bank, self.encoder = bank, encoder
         self.grad_mode, self.lookup, self.image_size = grad_mode, lookup, image_size
-        self.temperature = float(temperature)
+        self.temperature, self.mirror = float(temperature), mirror
         self._encoding = Encoding(bank.gaussians, lookup, image_size)
         self._nearest = self._encoding.nearest
         for name in ("synthesis", "analysis", "thresholds"):
@@ -116,7 +122,7 @@ class Purifier(nn.Module):
         labels = torch.from_numpy(np.array(bank.gaussians.labels))
         self.register_buffer("cluster_labels", labels, persistent=False)
         self._prepared: Derived[coding.Prepared] = Derived()
-        self._terms: Derived[Terms] = Derived()
+        self._doubts: Derived[Doubt] = Derived()
 
     def forward(self, images: Array) -> Array:
         """Purified images; differentiable as `grad_mode` says. See `purify`.
@@ -150,7 +156,7 @@ class Purifier(nn.Module):
         if clusters is not None:
             choice, likelihood = Choice(self._given(clusters, len(batch))), None
         else:
-            choice, likelihood = self._choose(batch)
+            choice, likelihood = self._choose(batch.detach())
         purified = like(self._mixed(batch, choice), images)
         if not return_info:
             return purified
@@ -160,7 +166,7 @@ class Purifier(nn.Module):
         """The nearest cluster of each image, int64 [batch]; with `labels` [batch], of its class."""
         batch = as_batch(images, self.bank, self.synthesis.device)
         if labels is None:
-            index, _ = self._encoding.likeliest(self._encoding.tensors(self.encoder, batch))
+            index = self._choose(batch.detach())[0].first
         else:
             found, _ = self._nearest.within_class(self._latents(batch), arrays.to_numpy(labels))
             index = torch.from_numpy(found).to(batch.device)
@@ -181,6 +187,7 @@ class Purifier(nn.Module):
             "encoder": self.encoder.spec,
             "image_size": self.image_size,
             "temperature": self.temperature,
+            "mirror": self.mirror,
         }
         save_tensors(path, tensors, {"format": FORMAT, "version": VERSION, **metadata})
 
@@ -190,7 +197,7 @@ class Purifier(nn.Module):
 
         Args:
             path: the file.
-            options: `grad_mode`, `lookup` and `temperature`, as the constructor takes them.
+            options: `grad_mode`, `lookup`, `temperature` and `mirror`, as the constructor takes them.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -206,7 +213,8 @@ class Purifier(nn.Module):
             parts[part][rest] = array
         bank = SRDBank.from_parts(path, parts["bank"], metadata.get("bank", {}))
         encoder = network_from(parts["encoder"], metadata.get("encoder"), Path(path))
-        own = {"image_size": metadata.get("image_size"), "temperature": metadata.get("temperature", 0.0)}
+        usual: dict[str, Any] = {"image_size": None, "temperature": 0.0, "mirror": False}
+        own = {name: metadata.get(name, value) for name, value in usual.items()}
         try:
             return cls(bank, encoder, **(own | options)).eval()
         except ValueError as error:
@@ -220,22 +228,33 @@ class Purifier(nn.Module):
         return cls.load(file_of(name_or_path), **options)
 
     def _choose(self, batch: Tensor) -> tuple[Choice, Tensor]:
-        """The clusters of each image, and the log-likelihood of the first, float32 [batch]."""
-        latents = self._encoding.tensors(self.encoder, batch)
-        first, likelihood = self._encoding.likeliest(latents)
-        general = self.bank.general
+        """The dictionaries of each image, and the log-likelihood of the first, float32 [batch]."""
+        counted = batch.device.type == "cpu"
+        return choose(batch, self._look, self._encoding.likeliest, self.doubt(), self.mirror, counted)
+
+    def _look(self, batch: Tensor) -> Tensor:
+        return self._encoding.tensors(self.encoder, batch)
+
+    def doubt(self) -> Doubt | None:
+        """When the dictionary of all images has a part; None: never."""
+        general, labels = self.bank.general, self.cluster_labels
         if self.temperature == 0 or general is None:
-            return Choice(first), likelihood
-        terms = self._terms.of("", self.tables(), lambda: likelihood_terms(self.tables()))
-        return choose(latents, first, terms, self.cluster_labels, self.temperature, general), likelihood
+            return None
+
+        def make() -> Doubt:
+            return Doubt(likelihood_terms(self.tables()), labels, self.temperature, general)
+
+        if torch.compiler.is_compiling():
+            return make()  # a graph keeps nothing
+        return self._doubts.of(self.temperature, [*self.tables(), labels], make)
 
     def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Centre, scales, shifts and offsets of the clusters, as `GaussianTables` has them."""
         return self.cluster_centre, self.cluster_scales, self.cluster_shifts, self.cluster_offsets
 
     def _latents(self, batch: Tensor) -> Floats:
-        """The encoder's latents, float32 [batch, latent]."""
-        return self._encoding.latents(self.encoder, batch)
+        """The encoder's latents of its first look, float32 [batch, latent]."""
+        return self._encoding.latents(self.encoder, batch.flip(-1) if self.mirror else batch)
 
     def _given(self, clusters: Array, batch: int) -> Tensor:
         index = torch.as_tensor(arrays.to_numpy(clusters) if not isinstance(clusters, list) else clusters)

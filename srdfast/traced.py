@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import torch_ops
-from .choice import Choice, choose, likelihood_terms, mixed
+from .choice import Choice, choose, mixed
 from .encoding import seen_by
 from .planes import through_planes
 
@@ -59,15 +59,17 @@ def _floating(images: Tensor) -> Tensor:
 
 def _choose(purifier: "Purifier", batch: Tensor) -> Choice:
     """The dictionaries of each image."""
-    seen = seen_by(purifier.encoder, batch, purifier.image_size)
-    latents = purifier.encoder.latents(seen.contiguous(memory_format=torch.channels_last))
     tables = purifier.tables()
-    first = torch.ops.srdfast.assign(latents.to(tables[0].dtype), *tables)[2].long()
-    general = purifier.bank.general
-    if purifier.temperature == 0 or general is None:
-        return Choice(first)
-    terms = likelihood_terms(tables)
-    return choose(latents, first, terms, purifier.cluster_labels, purifier.temperature, general)
+
+    def look(images: Tensor) -> Tensor:
+        seen = seen_by(purifier.encoder, images, purifier.image_size)
+        return purifier.encoder.latents(seen.contiguous(memory_format=torch.channels_last))
+
+    def likeliest(latents: Tensor) -> tuple[Tensor, Tensor]:
+        likelihood, _, index = torch.ops.srdfast.assign(latents.to(tables[0].dtype), *tables)
+        return index.long(), likelihood
+
+    return choose(batch, look, likeliest, purifier.doubt(), purifier.mirror, counted=False)[0]
 
 
 def _rebuilt(purifier: "Purifier", batch: Tensor, index: Tensor) -> Tensor:

@@ -113,15 +113,26 @@ class Selector(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [batch, classes]."""
-        latents = self._latents(images)  # [batch, latent]
-        apart = latents[:, None] - self.means  # [batch, clusters, latent]
-        scores = self.constants - (apart.square() * self.precisions).sum(2) / 2  # [batch, clusters]
+        scores = self._scores(self._latents(images))  # [batch, clusters]
         lowest = torch.finfo(scores.dtype).min / 1e6
         own = [scores[:, self.labels == label] for label in range(self.classes)]
         best = [part.amax(1) if part.shape[1] else part.new_full((len(part),), lowest) for part in own]
         return torch.stack(best, 1) / self.means.shape[1]
 
+    def _scores(self, latents: Tensor) -> Tensor:
+        apart = latents[:, None] - self.means  # [batch, clusters, latent]
+        return self.constants - (apart.square() * self.precisions).sum(2) / 2
+
     def _latents(self, images: Tensor) -> Tensor:
+        """Those that decide in `choice.choose`, with their gradient."""
+        mirror, doubt = self.purifier.mirror, self.purifier.doubt()
+        latents = self._look(images.flip(-1) if mirror else images)
+        if not mirror or doubt is None:
+            return latents
+        doubtful = doubt.share(latents, self._scores(latents).argmax(1)) < 1
+        return torch.where(doubtful[:, None], (latents + self._look(images)) / 2, latents)
+
+    def _look(self, images: Tensor) -> Tensor:
         size = self.purifier.image_size
         if size is not None and images.shape[2:] != (size, size):
             images = nn.functional.interpolate(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last choices for a trained purifier, on validation images: split, thresholds, temperature.
+"""The last choices for a trained purifier, on validation images: split, thresholds, choice of dictionaries.
 
 What passes in the low band is as it was attacked, a higher threshold removes more and keeps less, and the
 dictionary of all images can have a part where two classes are in doubt. What each is worth depends on the
@@ -9,6 +9,7 @@ changes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from .pairs import IMAGES_TOGETHER
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "split_strength": (2.5, 5.0, 10.0, 15.0, 30.0, 60.0),
     "thresholds": (0.7, 0.85, 1.0, 1.25, 1.5, 2.0),
+    "mirror": (False, True),
     "temperature": (0.0, 12.0, 24.0, 40.0, 60.0, 90.0),
 }
 ROUNDS = 3  # at most
@@ -37,11 +39,13 @@ class Calibration:
     Attributes:
         split_strength: of the low-pass filter.
         thresholds: factor of the trained thresholds.
+        mirror: whether the encoder looks at the mirror image.
         temperature: of the choice between a cluster's dictionary and that of all images, in nats.
     """
 
     split_strength: float
     thresholds: float
+    mirror: bool
     temperature: float
 
     def of(self, purifier: Purifier) -> Purifier:
@@ -57,6 +61,7 @@ class Calibration:
             purifier.encoder,
             image_size=purifier.image_size,
             temperature=self.temperature,
+            mirror=self.mirror,
         ).eval()
 
 
@@ -118,10 +123,12 @@ def calibrate(
         right = torch.stack([_right(tried, classifier, view, labels) for view in views])  # [views, images]
         return float(right[0].double().mean() + right.all(0).double().mean()) / 2
 
-    start = Calibration(purifier.bank.split_strength, 1.0, purifier.temperature)
+    start = Calibration(purifier.bank.split_strength, 1.0, purifier.mirror, purifier.temperature)
     settings = dict(CANDIDATES)
     if purifier.bank.general is None:
         del settings["temperature"]  # there is no other dictionary
+    if len(purifier.bank.gaussians) == 1:
+        del settings["mirror"]  # there is nothing to choose
     return _search(start, settings, score, log)
 
 
@@ -138,7 +145,8 @@ def _search(
         before = chosen
         for setting, candidates in settings.items():
             for value in candidates:
-                other = replace(chosen, **{setting: value})
+                change: dict[str, Any] = {setting: value}
+                other = replace(chosen, **change)
                 if other not in known:
                     known[other] = score(other)
                 if known[other] > known[chosen]:

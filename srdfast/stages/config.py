@@ -99,13 +99,18 @@ class Config:
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
     refine_calibrate: bool = _option(
         False,
-        "refine: at the end choose split strength, height of the thresholds and temperature on the "
+        "refine: at the end choose split strength, height of the thresholds, temperature and mirror on the "
         "validation images",
     )
     temperature: float = _option(
         0.0,
         "refine: temperature, in nats, at which the dictionary of all images has a part where two classes "
         "are in doubt (0: never)",
+    )
+    mirror: bool = _option(
+        False,
+        "refine: choose the dictionary of each image by its mirror image, to which a perturbation carries "
+        "over less, and where classes are in doubt by both",
     )
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")

@@ -171,10 +171,11 @@ def _version(
 def with_clusters(
     context: Context, attacked: Mapping[str, np.ndarray], encoder: ResNet, gaussians: Gaussians
 ) -> Pairs:
-    """The pairs, with the clusters that `encoder` and the distributions choose."""
+    """The pairs, with the clusters that `encoder` and the distributions choose at a first look."""
     nearest = NearestCluster(gaussians)
 
     def chosen(images: np.ndarray) -> np.ndarray:
+        images = np.flip(images, 3).copy() if context.config.mirror else images
         return nearest(encode(encoder, images, context.device, context.progress, IMAGES_TOGETHER))[0]
 
     clean = chosen(context.material.images[attacked["rows"]])

@@ -57,6 +57,8 @@ def settings(config: Config) -> dict[str, Any]:
         protected["classifier"] = _content(config.classifier)
     if config.temperature:
         protected["temperature"] = config.temperature
+    if config.mirror:
+        protected["mirror"] = True
     if not config.refine:
         if config.temperature:
             raise UserError("temperature: needs the refinement, which learns the dictionary of all images")
@@ -136,15 +138,15 @@ def run(context: Context) -> None:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
         bank = bank.with_general(everywhere)  # the one dictionary is for images in doubt
-    size = context.train.images.shape[-1]
-    purifier = Purifier(bank, encoder, image_size=size, temperature=context.config.temperature)
+    size, config = context.train.images.shape[-1], context.config
+    purifier = Purifier(bank, encoder, image_size=size, temperature=config.temperature, mirror=config.mirror)
     single = Purifier(everywhere, encoder, image_size=size)
-    if context.config.refine and context.config.refine_calibrate:
+    if config.refine and config.refine_calibrate:
         purifier, single = _calibrated(context, classifiers[0], (purifier, single))
     purifier.save(context.path("refine", "purifier.safetensors"))
     single.save(context.path("refine", "global.safetensors"))
     save_network(context.path("refine", "classifier.safetensors"), protected)
-    if context.config.refine and context.config.refine_denoiser:
+    if config.refine and config.refine_denoiser:
         _train_denoiser(context, purifier, classifiers, pairs)
     forget_sources(context)
     forget_attacked(context)
