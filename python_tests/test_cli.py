@@ -301,7 +301,7 @@ def test_evaluate_prints_a_table_or_json(models, dataset, tmp_path, capsys, monk
     arguments += ("--adaptive", 2, "--epsilon", "4/255", "--epsilon-l2", 0.25, "--out", tmp_path / "report")
     assert run(*arguments) == 0
     table = capsys.readouterr().out
-    for word in ("no defence", "robust network alone", "random dictionary", "gray-box", "black box"):
+    for word in ("no defence", "encoder alone", "random dictionary", "gray-box", "black box"):
         assert word in table
     files = {"report.json", "report.md", "pictures.png", "outcomes.jsonl", "strengths.json"}
     assert {file.name for file in (tmp_path / "report").iterdir()} == files

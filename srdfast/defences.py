@@ -58,10 +58,10 @@ def standard_rows(
     rivals: dict[str, Purify] | None = None,
     denoiser: nn.Module | None = None,
 ) -> list[Row]:
-    """No defence, the rivals, srdfast, and the robust network that chooses srdfast's dictionaries.
+    """No defence, the rivals, srdfast, and the encoder that chooses its dictionaries.
 
     Args:
-        purifier: under test; its encoder is the robust network, measured alone in the last row.
+        purifier: under test; its encoder is measured alone in the last row.
         one_dictionary: a purifier with a single dictionary for all images, to compare with.
         rivals: by name, instead of the usual strengths of JPEG, median and total variation.
         denoiser: a convolutional denoiser to compare with.
@@ -81,7 +81,7 @@ def standard_rows(
         rows.append(module_row("convolutional denoiser", denoiser))
     rows.append(purifier_row(SRDFAST, purifier))
     rows.append(purifier_row("srdfast, told the true class", purifier, told=True))
-    rows.append(Row("robust network alone", network=purifier.encoder))
+    rows.append(Row("encoder alone", network=purifier.encoder))
     return rows
 
 

@@ -38,7 +38,7 @@ def demo(
         image_row("JPEG, quality 75", jpeg(75)),
         image_row("low band only", low_band(purifier.bank.split_strength)),
         purifier_row(SRDFAST, purifier),
-        Row("robust network alone", network=purifier.encoder),
+        Row("encoder alone", network=purifier.encoder),
     ]
     settings = Settings(adaptive_images=max(10, images // ADAPTIVE_SHARE), adaptive_steps=10)
     report = evaluate(classifier, rows, sample, settings, device=device, progress=progress)
