@@ -171,9 +171,8 @@ def test_where_the_mirror_image_leaves_a_doubt_the_image_decides_too(images):
     np.testing.assert_allclose(info.share, share, atol=1e-3)
 
 
-def test_what_is_purified_mirrored_is_chosen_by_the_image_itself(images):
-    """The choice knows no left and right where both looks decide: every image is in doubt here."""
-    defence = purifier(images, temperature=1e9, mirror=True)
+def test_where_both_looks_decide_the_choice_knows_no_left_and_right(images):
+    defence = purifier(images, temperature=1e9, mirror=True)  # every image is in doubt
     assert torch.equal(defence.assign(images), defence.assign(images.flip(3)))
 
 

@@ -199,10 +199,8 @@ def test_training_goes_on_from_an_earlier_purifier(data, finished, own, tmp_path
         for file in (path, *(context.path("refine", f"{n}.safetensors") for n in ("purifier", "global")))
     )
     assert after.bank.coder == srdfast.LISTA(steps=3) and after.bank.split_strength == 20
-    assert (after.temperature, after.mirror) == (3, True) and (before.temperature, before.mirror) == (
-        0,
-        False,
-    )
+    assert (after.temperature, after.mirror) == (3, True)
+    assert (before.temperature, before.mirror) == (0, False)
     for name, array in vars(before.bank.gaussians).items():
         np.testing.assert_array_equal(getattr(after.bank.gaussians, name), array)
     for old, new in zip(before.encoder.parameters(), after.encoder.parameters(), strict=True):

@@ -61,7 +61,8 @@ class Purifier(nn.Module):
             looks, all are.
         mirror: whether the encoder looks at the mirror image of each image, to which a perturbation carries
             over less; of images in doubt then at both, and the mean of the latents decides. For encoders that
-            learned mirrored images, as all that `srdfast train` makes.
+            learned mirrored images, as all that `srdfast train` makes. On a GPU and in graphs it sees both of
+            every image.
 
     Raises:
         ValueError: an argument is unknown or the parts do not fit together.

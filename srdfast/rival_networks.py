@@ -114,7 +114,10 @@ def multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
 
 
 def purifier_multiply_adds(purifier: Purifier, shape: Sequence[int]) -> int:
-    """The same for a purifier with the coder LISTA: its encoder, and two products a step and patch."""
+    """The same for a purifier with the coder LISTA and an image that is not in doubt.
+
+    Its encoder once, and two products a step and patch.
+    """
     bank = purifier.bank
     if not isinstance(bank.coder, LISTA):
         raise ValueError(f"purifier: expected the coder LISTA, whose cost is fixed, got {bank.coder}")

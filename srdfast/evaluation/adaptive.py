@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .. import attacks
 from ..attacks.base import cross_entropy, is_right, margin
 from ..defences import Pipeline, Row, fixed_dictionary_row
+from ..encoding import seen_by
 
 if TYPE_CHECKING:
     from ..purifier import Purifier
@@ -133,12 +134,8 @@ class Selector(nn.Module):
         return torch.where(doubtful[:, None], (latents + self._look(images)) / 2, latents)
 
     def _look(self, images: Tensor) -> Tensor:
-        size = self.purifier.image_size
-        if size is not None and images.shape[2:] != (size, size):
-            images = nn.functional.interpolate(
-                images, (size, size), mode="bilinear", align_corners=False, antialias=True
-            )
-        return self.purifier.encoder.latents(images)
+        encoder = self.purifier.encoder
+        return encoder.latents(seen_by(encoder, images, self.purifier.image_size))
 
 
 def bpda(case: Case) -> Tensor:

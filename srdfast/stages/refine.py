@@ -119,10 +119,10 @@ def run(context: Context) -> None:
     The latter two are `global.safetensors` and `classifier.safetensors`; `denoiser.safetensors` is the rival
     of the same cost, where `refine_denoiser` asks for one.
     """
-    encoder, protected = context.encoder, _protected(context)
+    config, encoder, protected = context.config, context.encoder, _protected(context)
     everywhere, bank = _starts(context)
-    if context.config.refine:
-        own = context.config.classifier and not context.start
+    if config.refine:
+        own = config.classifier and not context.start
         others = [context.network("baseline")] if own else []
         trained = [protected, *others, *trained_sources(context)]
         classifiers: list[Model] = [
@@ -138,7 +138,7 @@ def run(context: Context) -> None:
             classifiers.append(robust)  # its features are those of the image, of no classifier's mistakes
         everywhere, bank = _trained(context, everywhere, bank, classifiers, pairs)
         bank = bank.with_general(everywhere)  # the one dictionary is for images in doubt
-    size, config = context.train.images.shape[-1], context.config
+    size = context.train.images.shape[-1]
     purifier = Purifier(bank, encoder, image_size=size, temperature=config.temperature, mirror=config.mirror)
     single = Purifier(everywhere, encoder, image_size=size)
     if config.refine and config.refine_calibrate:
