@@ -29,7 +29,7 @@ from srdfast.stages.learned import dual_frame
 from srdfast.study import PARTS, Subject, study
 
 RECIPE = Recipe(
-    pairs=8, denoiser_epochs=1, dictionary_epochs=1, tuning_epochs=1, second_epochs=1, validation=0.2
+    pairs=8, denoiser_epochs=1, dictionary_epochs=1, tuning_epochs=1, second_images=30, validation=0.2
 )
 
 
@@ -105,8 +105,8 @@ def test_costs_are_those_of_pencil_and_paper(purifier):
 
 
 def test_networks_come_back_from_their_files(tmp_path):
-    for network in (Denoiser(3), PlainNet(width=2, classes=3, pairs=2)):
-        images = torch.rand(2, 3, 8, 8)
+    for network in (Denoiser(3), PlainNet(2, classes=3, pairs=2), PlainNet(2, pairs=2, stem=4)):
+        images = torch.rand(2, 3, 32, 32)
         save_opponent(tmp_path / "net.safetensors", network.eval(), {"mark": "x"})
         found, about = load_opponent(tmp_path / "net.safetensors")
         torch.testing.assert_close(found(images), network(images))
@@ -121,12 +121,19 @@ def test_networks_come_back_from_their_files(tmp_path):
         load_denoiser(tmp_path / "plain.safetensors")
 
 
-def test_opponents_are_trained_once_on_the_right_images(purifier, classifier, train, tmp_path, monkeypatch):
-    seen = {}
+def test_a_stem_of_stride_four_is_for_images_of_four_times_the_side():
+    images = torch.rand(2, 3, 32, 32)
+    small, large = (PlainNet(2, pairs=2, stem=stem).eval().layers for stem in (1, 4))
+    assert small(images).shape == large(images.repeat(1, 1, 4, 4)).shape == (2, 4, 8, 8)
 
-    def watch(network, dataset, rows, *args, **options):
+
+def test_opponents_are_trained_once_on_the_right_images(purifier, classifier, train, tmp_path, monkeypatch):
+    seen, passes = {}, []
+
+    def watch(network, dataset, rows, schedule, *args, **options):
         seen[len(seen)] = (dataset.images[rows], dataset.labels[rows])
-        return real(network, dataset, rows, *args, **options)
+        passes.append(schedule.epochs)
+        return real(network, dataset, rows, schedule, *args, **options)
 
     real = training.fit
     monkeypatch.setattr(training, "fit", watch)
@@ -141,6 +148,7 @@ def test_opponents_are_trained_once_on_the_right_images(purifier, classifier, tr
     assert seen[0][0].shape == both.shape and not np.array_equal(seen[0][0], both)
     np.testing.assert_array_equal(seen[0][1], np.tile(train.labels[pairs.rows], 2))
     np.testing.assert_array_equal(seen[4][0], train.images[opponents.learned])
+    assert passes[4] == round(RECIPE.second_images / len(opponents.learned)) > 1
 
     assert not list(tmp_path.glob("checkpoint-*"))
     monkeypatch.setattr(training, "fit", lambda *a, **k: pytest.fail("trained again"))
@@ -149,7 +157,7 @@ def test_opponents_are_trained_once_on_the_right_images(purifier, classifier, tr
     for name, before in zip(names, first, strict=True):
         torch.testing.assert_close(getattr(again, name)(images), before(images), atol=1e-6, rtol=1e-5)
     other = Opponents(
-        tmp_path, train, purifier, classifier, Recipe(**{**RECIPE.__dict__, "second_epochs": 2})
+        tmp_path, train, purifier, classifier, Recipe(**{**RECIPE.__dict__, "second_images": 60})
     )
     assert other.denoiser is not None
     with pytest.raises(pytest.fail.Exception):

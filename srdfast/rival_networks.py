@@ -63,6 +63,7 @@ class PlainNet(Normalised):
         width: features of the first pair; each later one has twice as many.
         classes: number of classes.
         pairs: of convolutions.
+        stem: stride of the first convolution, 4 for large images.
         mean: per-channel mean of the training images, in [0, 1].
         std: per-channel standard deviation of the training images.
     """
@@ -72,6 +73,7 @@ class PlainNet(Normalised):
         width: int = 24,
         classes: int = 10,
         pairs: int = 3,
+        stem: int = 1,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.25, 0.25, 0.25),
     ) -> None:
@@ -81,6 +83,7 @@ class PlainNet(Normalised):
             "width": width,
             "classes": classes,
             "pairs": pairs,
+            "stem": stem,
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
         }
@@ -88,8 +91,10 @@ class PlainNet(Normalised):
         before = len(mean)
         for pair in range(pairs):
             for _ in range(2):
+                stride = 1 if layers else stem
+                side = max(3, 2 * stride - 1)
                 layers += [
-                    nn.Conv2d(before, width << pair, 3, padding=1, bias=False),
+                    nn.Conv2d(before, width << pair, side, stride, padding=side // 2, bias=False),
                     nn.BatchNorm2d(width << pair),
                     nn.ReLU(inplace=True),
                 ]

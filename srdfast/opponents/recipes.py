@@ -25,7 +25,7 @@ class Recipe:
         dictionary_rate: peak learning rate (Adam).
         tuning_epochs: passes over them and their attacked versions, of `behind` and `control`.
         tuning_rate: peak learning rate (SGD).
-        second_epochs: passes over all training images, of the second classifier.
+        second_images: training images that the second classifier sees, over all passes.
         second_rate: peak learning rate (SGD).
         validation: share of the training images kept aside, as the purifier's training did.
         epsilon: radius of the attacks, in [0, 1].
@@ -39,7 +39,7 @@ class Recipe:
     dictionary_rate: float = 3e-4
     tuning_epochs: int = 4
     tuning_rate: float = 0.02
-    second_epochs: int = 12
+    second_images: int = 600_000
     second_rate: float = 0.1
     validation: float = 0.02
     epsilon: float = 8 / 255
@@ -56,7 +56,7 @@ class Recipe:
 
 
 RECIPES = {
-    "quick": Recipe(pairs=2_000, denoiser_epochs=2, tuning_epochs=1, second_epochs=2),
-    "standard": Recipe(pairs=10_000, denoiser_epochs=4, tuning_epochs=2, second_epochs=6),
+    "quick": Recipe(pairs=2_000, denoiser_epochs=2, tuning_epochs=1, second_images=100_000),
+    "standard": Recipe(pairs=10_000, denoiser_epochs=4, tuning_epochs=2, second_images=300_000),
     "full": Recipe(),
 }

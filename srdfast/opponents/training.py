@@ -32,7 +32,7 @@ from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..rival_networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
-from ..stages.baseline import accuracy, inputs_of
+from ..stages.baseline import accuracy, inputs_of, is_small
 from ..stages.learned import LearnedDictionaries, everywhere_of
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.task import Terms, task_loss
@@ -109,9 +109,10 @@ class Opponents:
 
         def make() -> nn.Module:
             torch.manual_seed(recipe.seed)
-            return PlainNet(**inputs_of(self.train))
+            return PlainNet(stem=1 if is_small(self.train) else 4, **inputs_of(self.train))
 
-        schedule = Schedule(recipe.second_epochs, learning_rate=recipe.second_rate, seed=recipe.seed)
+        passes = max(1, round(recipe.second_images / len(self.learned)))
+        schedule = Schedule(passes, learning_rate=recipe.second_rate, seed=recipe.seed)
         return self._trained("second", make, self.train, self.learned, schedule, cross_entropy)
 
     @cached_property
