@@ -199,6 +199,8 @@ def test_the_study_keeps_its_settings_apart(purifier, classifier, train, tmp_pat
         "srdfast",
     ):
         assert name in rows
+    seconds = list(found.parts[PARTS["second"]].cells)
+    assert seconds == [name for name in rows if name != "random dictionary"]  # which is of the first alone
     page = (tmp_path / "out" / "report.md").read_text()
     tuned = study(subject, settings, tmp_path / "other", parts=["tuned"])
     assert tuned.parts[PARTS["tuned"]].cells == found.parts[PARTS["tuned"]].cells

@@ -28,7 +28,6 @@ from .defences import (
     Row,
     fingerprint,
     image_row,
-    module_row,
     purifier_row,
     random_dictionary_row,
     standard_rows,
@@ -178,7 +177,7 @@ def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -
     if part == "untouched" or opponents is None:
         return subject.classifier, _rows(subject, rivals, out)
     if part == "second":
-        return opponents.second, _rows_of_the_second(subject, rivals)
+        return opponents.second, _common_rows(subject, rivals)
     rows = [
         replace(purifier_row("fine-tuned behind srdfast", subject.purifier), network=opponents.behind),
         Row("fine-tuned, no purifier", network=opponents.control),
@@ -189,7 +188,8 @@ def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -
 
 
 def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
-    rows = standard_rows(subject.purifier, _one_dictionary(subject), rivals, _denoiser(subject))
+    """All rows before the protected classifier."""
+    rows = _common_rows(subject, rivals)
     rows.insert(-3, random_dictionary_row("random dictionary", subject.purifier))
     if subject.stl_images:
         filters = _filters(subject, out)
@@ -199,16 +199,9 @@ def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]
     return rows
 
 
-def _rows_of_the_second(subject: Subject, rivals: dict[str, Purify]) -> list[Row]:
-    rows = [Row("no defence"), *(image_row(name, rival) for name, rival in rivals.items())]
-    one = _one_dictionary(subject)
-    if one is not None:
-        rows.append(purifier_row("srdfast, one dictionary", one))
-    denoiser = _denoiser(subject)
-    if denoiser is not None:
-        rows.append(module_row("convolutional denoiser", denoiser))
-    rows.append(purifier_row(SRDFAST, subject.purifier))
-    return rows
+def _common_rows(subject: Subject, rivals: dict[str, Purify]) -> list[Row]:
+    """Those that stand before the second classifier too."""
+    return standard_rows(subject.purifier, _one_dictionary(subject), rivals, _denoiser(subject))
 
 
 def _one_dictionary(subject: Subject) -> Purifier | None:
