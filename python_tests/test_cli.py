@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import time
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 import srdfast
 from srdfast import cli, pretrained
 from srdfast.clusters import Gaussians
-from srdfast.networks import ResNet, save_network
+from srdfast.networks import ResNet, load_network, save_network
 from srdfast.stages.config import Config
 
 COMMANDS = ("demo", "train", "purify", "video", "evaluate", "bench", "info")
@@ -332,6 +333,27 @@ def test_a_shipped_purifier_is_evaluated_with_what_ships_beside_it(name):
         assert found["classifier"](purified).shape == (1, 10)
         for rival in rivals:
             assert found[rival](images).shape == images.shape
+
+
+def test_an_exported_classifier_is_evaluated_as_the_network_is(models, dataset, tmp_path, capsys):
+    tables = []
+    network = load_network(models / "tiny-classifier.safetensors")
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(network, (torch.rand(2, 3, 16, 16),), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "tiny-classifier.pt2")
+    shutil.copy(models / "tiny.safetensors", tmp_path)
+    arguments = ("--data", dataset, "--size", 16, "--adaptive", 2, "--attacks", "fgsm", "--json")
+    for folder in (models, tmp_path):
+        assert run("evaluate", folder / "tiny.safetensors", *arguments, "--adaptive-attacks", "exact") == 0
+        (part,) = json.loads(capsys.readouterr().out)["parts"].values()
+        tables.append(part["rows"])
+    assert tables[0] == tables[1]
+
+    arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 32, "--classifier")
+    line = fails(capsys, *arguments, tmp_path / "tiny-classifier.pt2")
+    assert "the program takes images of [3, 16, 16], got [3, 32, 32]" in line
+    torch.save(network.state_dict(), tmp_path / "weights.pt2")
+    assert "not a program of torch.export" in fails(capsys, *arguments, tmp_path / "weights.pt2")
 
 
 def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
 
 from srdfast.attacks import ATTACKS, attack_batches  # noqa: E402
+from srdfast.classifiers import load_classifier  # noqa: E402
 from srdfast.cli import _models  # noqa: E402
 from srdfast.errors import ModelFormatError, UserError  # noqa: E402
 from srdfast.files import load_tensors  # noqa: E402
@@ -386,6 +387,23 @@ def test_what_is_no_purifier_is_told_before_anything_is_trained(data, own, tmp_p
     with pytest.raises(ModelFormatError, match="expected format srdfast-purifier"):
         train(data, tmp_path / "run", config, "all", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_exported_classifier_is_protected_too(data, finished, own, tmp_path):
+    network, file = load_network(own), tmp_path / "own.pt2"
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.export.save(torch.export.export(network, (torch.rand(2, 3, 32, 32),), dynamic_shapes=shapes), file)
+    start = str(finished.path("refine", "purifier.safetensors"))
+    config = replace(
+        TINY, classifier=str(file), refine_start=start, refine_encoder_epochs=0, evaluate_images=10
+    )
+    config = replace(config, adaptive_images=2, refine_sources=0, refine_epochs=1, refine_denoiser=False)
+    context = train(data, tmp_path / "run", config, "all", progress=False)
+    assert (context.path("evaluate", "report.json")).is_file()
+    assert not context.path("refine", "classifier.safetensors").exists()
+    images = torch.rand(3, 3, 32, 32)
+    kept = load_classifier(context.path("refine", "classifier.pt2"))
+    torch.testing.assert_close(kept(images), network(images))
 
 
 def test_a_classifier_of_the_users_own_is_protected(data, finished, own, tmp_path):

@@ -87,7 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(commands, "evaluate", _evaluate, "measure a purifier under attack, beside its rivals")
     evaluate.add_argument("model", help="model file, shipped model, or the folder of a training run")
     evaluate.add_argument("--data", type=Path, required=True, help="data set; its test images are used")
-    evaluate.add_argument("--classifier", type=Path, help="network to protect (default: the model's own)")
+    evaluate.add_argument(
+        "--classifier",
+        type=Path,
+        help="network to protect, of srdfast or a .pt2 of torch.export (default: the model's own)",
+    )
     evaluate.add_argument(
         "--preset",
         choices=("quick", "standard", "full"),
@@ -286,7 +290,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
     """Of `study.Subject`: the purifier, the classifier, and what else of a run is compared."""
     from . import pretrained
-    from .networks import load_network
+    from .classifiers import load_classifier, saved_classifier
     from .purifier import Purifier
     from .rival_networks import load_denoiser
 
@@ -297,14 +301,14 @@ def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
         file = pretrained.file_of(model)
         files = {name: file.with_name(f"{file.stem}-{name}.safetensors") for name in beside}
         files["purifier"] = file
-    network = classifier or files["classifier"]
+    network = classifier or saved_classifier(files["classifier"].with_suffix(""))
     if not files["purifier"].exists():
         raise FileNotFoundError(f"{files['purifier']}: no such file; has the run come to its end?")
     if not network.exists():
         raise FileNotFoundError(f"{network}: no such file; name the network to protect with --classifier")
     found: dict[str, Any] = {
         "purifier": Purifier.load(files["purifier"]).to(device).eval(),
-        "classifier": load_network(network),
+        "classifier": load_classifier(network, device),
     }
     if files["global"].exists():
         found["one_dictionary"] = Purifier.load(files["global"]).to(device).eval()

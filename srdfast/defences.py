@@ -156,8 +156,8 @@ def _coded(name: str, purifier: Purifier, choose: Callable[[Tensor, Tensor], Ten
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of a module's parameters and buffers, in hexadecimal."""
-    digest = sha256(type(module).__name__.encode())
+    """SHA-256 of a module's parameters, buffers and, of a program, content; in hexadecimal."""
+    digest = sha256(f"{type(module).__name__}{getattr(module, 'content', '')}".encode())
     named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, tensor in sorted(named.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .classifiers import Program
 from .data import Dataset
 from .defences import (
     SRDFAST,
@@ -142,7 +143,8 @@ def study(
         settings: the attacks.
         out: folder of outcomes, reports and pictures; None: nothing is kept.
         progress: bars on stderr; by default only on a terminal.
-        parts: names of `PARTS`; by default all that need no opponents, and with opponents all.
+        parts: names of `PARTS`; by default all that can be measured: without opponents the first alone, and
+            those that fine-tune the classifier unless it is an exported program.
     """
     chosen = _chosen_parts(subject, parts)
     scores = _strengths(subject, settings, out) if set(chosen) - {"tuned", "known"} else {}
@@ -161,14 +163,24 @@ def study(
 
 
 def _chosen_parts(subject: Subject, parts: Sequence[str] | None) -> list[str]:
+    obstacles = {part: _obstacle(subject, part) for part in PARTS}
     if parts is None:
-        return [part for part in PARTS if part == "untouched" or subject.opponents is not None]
+        return [part for part in PARTS if not obstacles[part]]
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"parts: expected names out of {', '.join(PARTS)}, got {part!r}")
-        if part != "untouched" and subject.opponents is None:
-            raise ValueError(f"parts: {part} needs opponents, which are trained; name a folder for them")
+        if obstacles[part]:
+            raise ValueError(f"parts: {part} {obstacles[part]}")
     return [part for part in PARTS if part in parts]
+
+
+def _obstacle(subject: Subject, part: str) -> str:
+    """Why a part cannot be measured, or nothing."""
+    if part != "untouched" and subject.opponents is None:
+        return "needs opponents, which are trained; name a folder for them"
+    if part in ("tuned", "known") and isinstance(subject.classifier, Program):
+        return "fine-tunes the classifier, which an exported program does not bear"
+    return ""
 
 
 def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -> tuple[nn.Module, list[Row]]:

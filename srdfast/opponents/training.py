@@ -25,8 +25,10 @@ import torch
 from torch import nn
 
 from ..bank import SRDBank
+from ..classifiers import Program
 from ..data import Dataset
 from ..defences import fingerprint, identity_of
+from ..errors import UserError
 from ..evaluation.outcomes import key_of
 from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
@@ -149,6 +151,8 @@ class Opponents:
         return {"rows": rows, "attacked": attacked.numpy()}
 
     def _tuned(self, name: str, purified: bool) -> nn.Module:
+        if isinstance(self.classifier, Program):
+            raise UserError(f"{name}: is fine-tuned, which an exported program does not bear")
         pairs, recipe = self.pairs, self.recipe
         both = np.concatenate([self.train.images[pairs.rows], pairs.attacked[0]])
         if purified:

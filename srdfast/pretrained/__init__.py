@@ -145,13 +145,13 @@ def pack(run: Path, folder: Path = FOLDER, name: str = "cifar10") -> None:
         folder: where the files go.
         name: what the models are called.
     """
-    from ..networks import load_network, save_network
+    from ..classifiers import load_classifier, save_classifier, saved_classifier
     from ..purifier import Purifier
 
     refined = Path(run) / "7_refine"
     Purifier.load(refined / "purifier.safetensors").save(folder / f"{name}.safetensors", dtype="float16")
-    classifier = load_network(refined / "classifier.safetensors")
-    save_network(folder / f"{name}-classifier.safetensors", classifier, dtype="float16")
+    classifier = load_classifier(saved_classifier(refined / "classifier"))
+    save_classifier(folder / f"{name}-classifier", classifier, dtype="float16")
     if (refined / "denoiser.safetensors").is_file():
         single = Purifier.load(refined / "global.safetensors")
         single.save(folder / f"{name}-global.safetensors", dtype="float16")

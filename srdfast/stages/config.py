@@ -61,7 +61,8 @@ class Config:
     refine: bool = _option(True, "refine: train the dictionaries for the task")
     classifier: str = _option(
         "",
-        "refine, evaluate: network to protect, a file or the name of a shipped one (default: the baseline)",
+        "refine, evaluate: network to protect, a file (of srdfast, or a .pt2 of torch.export) or the name of "
+        "a shipped one (default: the baseline)",
     )
     refine_start: str = _option(
         "",

@@ -3,10 +3,10 @@
 
 from typing import Any
 
+from ..classifiers import load_classifier, saved_classifier
 from ..data import Dataset, balanced_rows
 from ..defences import standard_rows
 from ..evaluate import Settings, evaluate, save
-from ..networks import load_network
 from ..purifier import Purifier
 from ..rival_networks import load_denoiser
 from .run import Config, Context, Stage
@@ -33,7 +33,7 @@ def run(context: Context) -> None:
         adaptive_images=config.adaptive_images,
         seed=config.seed,
     )
-    classifier = load_network(context.path("refine", "classifier.safetensors"))
+    classifier = load_classifier(saved_classifier(context.path("refine", "classifier")), context.device)
     purifiers = [
         Purifier.load(context.path("refine", file)).to(context.device).eval()
         for file in ("purifier.safetensors", "global.safetensors")

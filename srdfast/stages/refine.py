@@ -21,9 +21,10 @@ from torch import nn
 
 from ..attacks import Model
 from ..bank import SRDBank
+from ..classifiers import Program, load_classifier, require_fits, save_classifier
 from ..errors import UserError
 from ..folded import FoldedNetwork
-from ..networks import ResNet, load_network, save_network
+from ..networks import ResNet
 from ..pretrained import file_of
 from ..purifier import Purifier
 from ..rival_networks import denoiser_of_cost, purifier_multiply_adds, save_opponent
@@ -53,7 +54,7 @@ def settings(config: Config) -> dict[str, Any]:
     """What the refined dictionaries depend on."""
     protected: dict[str, Any] = {}
     if config.classifier:
-        load_network(file_of(config.classifier))  # what cannot be read is told before anything is trained
+        load_classifier(file_of(config.classifier))  # what cannot be read is told before anything is trained
         protected["classifier"] = _content(config.classifier)
     if config.temperature:
         protected["temperature"] = config.temperature
@@ -145,7 +146,7 @@ def run(context: Context) -> None:
         purifier, single = _calibrated(context, classifiers[0], (purifier, single))
     purifier.save(context.path("refine", "purifier.safetensors"))
     single.save(context.path("refine", "global.safetensors"))
-    save_network(context.path("refine", "classifier.safetensors"), protected)
+    save_classifier(context.path("refine", "classifier"), protected)
     if config.refine and config.refine_denoiser:
         _train_denoiser(context, purifier, classifiers, pairs)
     forget_sources(context)
@@ -162,15 +163,14 @@ def run(context: Context) -> None:
         context.path("refine", f"{file}.safetensors").unlink(missing_ok=True)
 
 
-def _protected(context: Context) -> ResNet:
+def _protected(context: Context) -> ResNet | Program:
     """The classifier that is protected, in eval mode on the device."""
-    file, known = context.config.classifier, len(context.train.classes)
+    file, train = context.config.classifier, context.train
     if not file:
         return context.network("baseline")
-    found = load_network(file_of(file))
-    if found.spec["classes"] != known:
-        raise UserError(f"classifier: expected one of {known} classes, got {found.spec['classes']} ({file})")
-    return found.to(context.device).requires_grad_(False)
+    found = load_classifier(file_of(file), context.device)
+    require_fits(found, train.images.shape[1:], len(train.classes), file)
+    return found
 
 
 def _starts(context: Context) -> tuple[SRDBank, SRDBank]:

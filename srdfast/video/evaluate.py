@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from ..answers import answer
 from ..attacks import pgd
+from ..classifiers import load_classifier
 from ..data import Dataset, balanced_rows, load
-from ..networks import load_network
 from ..purifier import PurifiedModel, Purifier
 from ..rivals import Purify, jpeg
 from .defence import planes_of, through_frames
@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     purifier = Purifier.from_pretrained(options.model)
     frames = FramePurifier(purifier)
     one = FramePurifier(options.one_dictionary) if options.one_dictionary else None
-    classifier = load_network(options.classifier)
+    classifier = load_classifier(options.classifier)
     report: dict[str, Any] = {"clips": {}}
     for path in options.clips:
         report["clips"][path.name] = clip_quality(frames, path, options.frames)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..answers import answer
 from ..attacks import pgd
-from ..networks import load_network
+from ..classifiers import load_classifier
 from ..pictures import View, draw, perturbation
 from .defence import image_of, through_frames
 from .evaluate import STEPS, frames_of, rounded
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=224, help="side of the crops (default: %(default)s)")
     parser.add_argument("--epsilon", type=float, default=8, help="of 255, of PGD (default: %(default)s)")
     options = parser.parse_args(arguments)
-    classifier, bound = load_network(options.classifier), options.epsilon / 255
+    classifier, bound = load_classifier(options.classifier), options.epsilon / 255
     clean = rounded(crops(options.clip, options.frames, options.size))
     with torch.no_grad():
         seen = classifier(clean).argmax(1)
