@@ -117,6 +117,18 @@ def test_what_does_not_fit_is_told(file, tmp_path):
         require_fits(ResNet(depth=10, width=2), (3, 32, 32), 4, "own")
 
 
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(3), nn.Dropout()])
+def test_a_program_of_a_module_in_training_is_refused(tmp_path, layer):
+    module = nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = (torch.rand(2, 3, 8, 8),)
+    for training, file in ((False, tmp_path / "eval.pt2"), (True, tmp_path / "train.pt2")):
+        program = torch.export.export(module.train(training), images, dynamic_shapes=BATCH)
+        torch.export.save(program, file)
+    assert load_classifier(tmp_path / "eval.pt2").classes == 3
+    with pytest.raises(ModelFormatError, match=r"one that was training; call eval\(\) and export it"):
+        load_classifier(tmp_path / "train.pt2")
+
+
 class Two(nn.Module):
     def forward(self, images):
         return images.mean((2, 3)), images

@@ -24,6 +24,8 @@ from .files import atomic_write
 from .networks import ResNet, load_network, save_network
 
 PROGRAM = ".pt2"  # suffix of exported programs; what has another is a network of srdfast
+TRAINING = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default: 2}
+"""Operators that act otherwise while a module is trained, and which argument tells it."""
 
 
 class Program(nn.Module):
@@ -56,6 +58,10 @@ class Program(nn.Module):
             raise ValueError(
                 f"expected any number of images, got {images[0]} alone; export with "
                 'dynamic_shapes=({0: torch.export.Dim("batch")},)'
+            )
+        if any(node.args[TRAINING[node.target]] for node in exported.graph.nodes if node.target in TRAINING):
+            raise ValueError(
+                "expected a module in eval mode, got one that was training; call eval() and export it"
             )
         self.exported, self.program, self.content = exported, exported.module(), content
         self.training = False
@@ -142,10 +148,9 @@ def require_fits(classifier: ResNet | Program, images: Sequence[int], classes: i
 
 
 def _require_shape(program: Program, shape: Sequence[int]) -> None:
-    if any(own not in (None, given) for own, given in zip(program.image_shape, shape, strict=True)):
-        raise DataError(
-            f"classifier: the program takes images of {_written(program.image_shape)}, got {_written(shape)}"
-        )
+    own = program.image_shape
+    if len(shape) != len(own) or any(a not in (None, b) for a, b in zip(own, shape, strict=True)):
+        raise DataError(f"classifier: the program takes images of {_written(own)}, got {_written(shape)}")
 
 
 def _read(path: Path) -> ExportedProgram:
