@@ -211,7 +211,8 @@ def test_learning_meets_each_signal_once_with_its_dictionary(group):
     assert sorted(met, key=lambda pair: pair[1]) == list(zip(index.tolist(), range(6), strict=True))
 
 
-def test_learning_is_the_same_from_all_dictionaries_at_once(rng, monkeypatch):
+@pytest.mark.parametrize("change", ["all at once", "in pieces"])
+def test_learning_is_the_same_however_the_signals_are_grouped(change, rng, monkeypatch):
     torch = pytest.importorskip("torch")
     from srdfast import lista_learned
 
@@ -224,7 +225,11 @@ def test_learning_is_the_same_from_all_dictionaries_at_once(rng, monkeypatch):
     )
     call = (grad, signals, analysis, thresholds, synthesis, index, 3, True)
     one_by_one = lista_learned.learned_gradients(*call)
-    monkeypatch.setattr(lista_learned, "_one_by_one", lista_learned._all_at_once)
+    if change == "all at once":
+        monkeypatch.setattr(lista_learned, "_one_by_one", lista_learned._all_at_once)
+    else:
+        monkeypatch.setattr(lista_learned, "ON_A_THREAD", 2)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     for mine, theirs in zip(lista_learned.learned_gradients(*call), one_by_one, strict=True):
         torch.testing.assert_close(mine, theirs)
     assert one_by_one[1][2].eq(0).all() and one_by_one[1][3].ne(0).any()

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-TOGETHER = 8192  # signals of a dictionary whose steps are in memory at once
+ON_A_GPU = 8192  # signals of a dictionary whose steps are in memory at once
+ON_A_THREAD = 1024  # the same on a CPU, for each thread: what their steps read again still lies in its cache
 
 
 def learned_gradients(
@@ -45,11 +46,14 @@ def learned_gradients(
     of_learned = [part.new_zeros(part.shape) for part in (analysis, thresholds, synthesis)]
     stacks, sums = _stacked(analysis, thresholds, synthesis), _stacked(*of_learned)
     owners = torch.zeros(count, dtype=torch.int64, device=signals.device) if index is None else index.long()
-    groups = _all_at_once if signals.is_cuda else _one_by_one  # a GPU waits for each small product
+    if signals.is_cuda:
+        groups, together = _all_at_once, ON_A_GPU  # it waits for each small product
+    else:
+        groups, together = _one_by_one, ON_A_THREAD * torch.get_num_threads()
     parts = (
         (dictionaries, part)
         for dictionaries, rows in groups(owners, len(stacks[0]))
-        for part in rows.split(TOGETHER, dim=1)
+        for part in rows.split(together, dim=1)
     )
     for dictionaries, rows in parts:
         own_analysis, own_thresholds, own_synthesis = (stack[dictionaries] for stack in stacks)
