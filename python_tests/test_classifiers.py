@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from devices import cuda_or_skip
 from torch import nn
 
 from srdfast.classifiers import (
@@ -92,6 +93,22 @@ def test_programs_of_the_same_weights_are_told_apart(file, tmp_path):
     other = load_classifier(export(Foreign(mean=0.5), tmp_path / "other.pt2"))
     same = load_classifier(shutil.copy(file, tmp_path / "copy.pt2"))
     assert fingerprint(load_classifier(file)) == fingerprint(same) != fingerprint(other)
+
+
+@pytest.mark.gpu
+def test_a_program_runs_on_a_gpu(monkeypatch, tmp_path):
+    """Numbers that the program makes itself move with it."""
+    device = cuda_or_skip(monkeypatch)
+    if device.type != "cuda":
+        pytest.skip("threads of the CPU run programs as the CPU does")
+
+    class Shifted(Foreign):
+        def forward(self, images):
+            return super().forward(images) + torch.arange(10.0, device=images.device)
+
+    file, images = export(Shifted(), tmp_path / "shifted.pt2"), torch.rand(5, 3, 32, 32)
+    there = load_classifier(file, device)(images.to(device))
+    torch.testing.assert_close(there.cpu(), load_classifier(file)(images), atol=1e-4, rtol=1e-4)
 
 
 def test_a_program_of_any_size_takes_any_size(tmp_path):
