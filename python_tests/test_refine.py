@@ -389,6 +389,30 @@ def test_what_is_no_purifier_is_told_before_anything_is_trained(data, own, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_the_dictionaries_of_the_clusters_have_a_rate_of_their_own(data, finished, tmp_path, monkeypatch):
+    from srdfast.stages import refine
+
+    rates, fit = {}, refine.fit
+
+    def watch(module, dataset, rows, schedule, *, checkpoint, **options):
+        rates[checkpoint.stem] = schedule.learning_rate
+        return fit(module, dataset, rows, schedule, checkpoint=checkpoint, **options)
+
+    monkeypatch.setattr(refine, "fit", watch)
+    shutil.copytree(finished.out, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "7_refine")
+    config = replace(
+        TINY, refine_clusters_lr=2e-4, refine_sources=0, refine_encoder_epochs=0, refine_epochs=1
+    )
+    train(data, tmp_path / "run", config, "refine", progress=False)
+    common = TINY.refine_lr
+    assert rates == {
+        "global-checkpoint": common,
+        "clusters-checkpoint": 2e-4,
+        "denoiser-checkpoint": common,
+    }
+
+
 def test_an_exported_classifier_is_protected_too(data, finished, own, tmp_path):
     network, file = load_network(own), tmp_path / "own.pt2"
     shapes = ({0: torch.export.Dim("batch")},)

@@ -98,6 +98,10 @@ class Config:
         False, "refine: also train a convolutional denoiser of the same cost in the same way, as a rival"
     )
     refine_lr: float = _option(1e-3, "refine: peak learning rate")
+    refine_clusters_lr: float = _option(
+        0.0,
+        "refine: the same for the clusters' dictionaries, which see a few of a step's images each (0: as it)",
+    )
     refine_calibrate: bool = _option(
         False,
         "refine: at the end choose split strength, height of the thresholds, temperature and mirror on the "

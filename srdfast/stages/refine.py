@@ -80,6 +80,7 @@ def settings(config: Config) -> dict[str, Any]:
         "encoder_own_share": config.refine_encoder_own_share,
         "denoiser": config.refine_denoiser,
         "calibrate": config.refine_calibrate,
+        "clusters_lr": config.refine_clusters_lr,
     }
     unusual = {name: value for name, value in chosen.items() if value != getattr(Config, f"refine_{name}")}
     return {
@@ -227,7 +228,8 @@ def _train(
     result = context.path("refine", f"{name}-bank.safetensors")
     if not result.is_file():
         module = LearnedDictionaries(bank)
-        _fit(context, name, module, classifiers, pairs, chosen, context.config.refine_epochs)
+        rate = context.config.refine_clusters_lr if chosen else 0.0
+        _fit(context, name, module, classifiers, pairs, chosen, context.config.refine_epochs, rate)
         module.trained().save(result)
     return SRDBank.load(result)
 
@@ -269,14 +271,18 @@ def _fit(
     pairs: Pairs,
     chosen: bool,
     epochs: int,
+    rate: float = 0.0,
 ) -> None:
-    """Trains what maps images and clusters to purified images; with `chosen` it is told the clusters."""
+    """Trains what maps images and clusters to purified images; with `chosen` it is told the clusters.
+
+    The peak learning rate is `refine_lr` unless there is another `rate`.
+    """
     config = context.config
     _, validation = context.split
     schedule = Schedule(
         epochs=epochs,
         batch=min(config.refine_batch, len(pairs.rows)),
-        learning_rate=config.refine_lr,
+        learning_rate=rate or config.refine_lr,
         weight_decay=0.0,
         optimizer="adam",
         warmup=0.1,
