@@ -22,7 +22,7 @@ from .pairs import IMAGES_TOGETHER
 
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "split_strength": (2.5, 5.0, 10.0, 15.0, 30.0, 60.0),
-    "thresholds": (0.7, 0.85, 1.0, 1.25, 1.5, 2.0),
+    "thresholds": (0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0),
     "mirror": (False, True),
     "temperature": (0.0, 12.0, 24.0, 40.0, 60.0, 90.0),
 }
