@@ -171,6 +171,13 @@ def test_programs_that_are_no_classifiers_are_refused(tmp_path, module, shapes, 
         load_classifier(path)
 
 
+def test_a_program_without_finite_weights_is_refused(tmp_path):
+    module = Foreign()
+    module.layers[-1].bias.data[3] = float("nan")
+    with pytest.raises(ModelFormatError, match=r"nan.pt2: expected finite weights"):
+        load_classifier(export(module, tmp_path / "nan.pt2"))
+
+
 def test_damaged_programs_are_refused(file, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_classifier(tmp_path / "nowhere.pt2")

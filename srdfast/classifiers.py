@@ -64,6 +64,8 @@ class Program(nn.Module):
                 "expected a module in eval mode, got one that was training; call eval() and export it"
             )
         self.exported, self.program, self.content = exported, exported.module(), content
+        if not all(bool(weights.isfinite().all()) for weights in self.program.parameters()):
+            raise ValueError("expected finite weights, got some that are NaN or infinite")
         self.training = False
         self.image_shape = tuple(side if isinstance(side, int) else None for side in images[1:])
         self.classes = logits[1]

@@ -34,7 +34,7 @@ from ..files import load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..rival_networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
-from ..stages.baseline import accuracy, inputs_of, is_small
+from ..stages.baseline import accuracy, inputs_of, stem_stride
 from ..stages.learned import LearnedDictionaries, everywhere_of
 from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
 from ..stages.task import Terms, task_loss
@@ -111,7 +111,7 @@ class Opponents:
 
         def make() -> nn.Module:
             torch.manual_seed(recipe.seed)
-            return PlainNet(stem=1 if is_small(self.train) else 4, **inputs_of(self.train))
+            return PlainNet(stem=stem_stride(self.train), **inputs_of(self.train))
 
         passes = max(1, round(recipe.second_images / len(self.learned)))
         schedule = Schedule(passes, learning_rate=recipe.second_rate, seed=recipe.seed)

@@ -46,6 +46,11 @@ def stem_for(dataset: Dataset) -> str:
     return "small" if is_small(dataset) else "large"
 
 
+def stem_stride(dataset: Dataset) -> int:
+    """The stride of the first convolution of a network without shortcuts for images of that size."""
+    return 1 if is_small(dataset) else 4
+
+
 def inputs_of(dataset: Dataset) -> dict[str, Any]:
     """What a network must know of a dataset: its number of classes, its channels' moments in [0, 1]."""
     mean, std = dataset.moments

@@ -17,7 +17,7 @@ from ..files import load_tensors, save_tensors
 from ..networks import ResNet
 from ..straight import StraightNet
 from ..training import Schedule, fit
-from .baseline import inputs_of, is_small, stem_for
+from .baseline import inputs_of, stem_for, stem_stride
 from .run import Context
 
 RATE = 0.2  # peak learning rate
@@ -31,12 +31,12 @@ def shallow(dataset: Dataset, width: int) -> nn.Module:
 
 def straight(dataset: Dataset, width: int) -> nn.Module:
     """A network without shortcuts."""
-    return StraightNet(width, stem=1 if is_small(dataset) else 4, **inputs_of(dataset))
+    return StraightNet(width, stem=stem_stride(dataset), **inputs_of(dataset))
 
 
 def separable(dataset: Dataset, width: int) -> nn.Module:
     """A network without shortcuts whose filters of 5 x 5 pixels see one channel each."""
-    stem = 1 if is_small(dataset) else 4
+    stem = stem_stride(dataset)
     return StraightNet(2 * width, kernel=5, separable=True, stem=stem, **inputs_of(dataset))
 
 
