@@ -88,6 +88,27 @@ def test_classifiers_are_written_and_found_again(file, tmp_path):
         torch.testing.assert_close(load_classifier(written)(images), classifier(images), rtol=0, atol=0)
 
 
+def test_a_classifier_of_the_other_kind_is_replaced(file, tmp_path):
+    place = tmp_path / "classifier"
+    for classifier in (load_classifier(file), ResNet(depth=10, width=2), load_classifier(file)):
+        written = save_classifier(place, classifier)
+        assert [path for path in tmp_path.iterdir() if path.stem == "classifier"] == [written]
+
+
+def test_a_program_that_insists_on_its_types_runs_under_autocast(tmp_path):
+    class Insisting(Foreign):
+        def forward(self, images):
+            return self.layers[5](self.layers[:5](images).float().to(torch.float32))
+
+    program = load_classifier(export(Insisting(), tmp_path / "insisting.pt2"))
+    images = torch.rand(3, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = program(images.bfloat16().float())
+    expected = Insisting().eval()(images.bfloat16().float())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected)
+
+
 def test_programs_of_the_same_weights_are_told_apart(file, tmp_path):
     """What an evaluation keeps belongs to one classifier; the mean is a number in the program."""
     other = load_classifier(export(Foreign(mean=0.5), tmp_path / "other.pt2"))
@@ -107,8 +128,11 @@ def test_a_program_runs_on_a_gpu(monkeypatch, tmp_path):
             return super().forward(images) + torch.arange(10.0, device=images.device)
 
     file, images = export(Shifted(), tmp_path / "shifted.pt2"), torch.rand(5, 3, 32, 32)
-    there = load_classifier(file, device)(images.to(device))
-    torch.testing.assert_close(there.cpu(), load_classifier(file)(images), atol=1e-4, rtol=1e-4)
+    program, expected = load_classifier(file, device), load_classifier(file)(images)
+    torch.testing.assert_close(program(images.to(device)).cpu(), expected, atol=1e-4, rtol=1e-4)
+    written = save_classifier(tmp_path / "written", program)
+    torch.testing.assert_close(load_classifier(written)(images), expected)  # for machines without a GPU too
+    torch.testing.assert_close(program(images.to(device)).cpu(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_program_of_any_size_takes_any_size(tmp_path):
@@ -187,5 +211,5 @@ def test_damaged_programs_are_refused(file, tmp_path):
     short.write_bytes(file.read_bytes()[:2000])
     text.write_text("no program")
     for path in (short, text, weights):
-        with pytest.raises(ModelFormatError, match=f"{path.name}: damaged, or not a program of torch.export"):
+        with pytest.raises(ModelFormatError, match=f"{path.name}: damaged, not a program of torch.export"):
             load_classifier(path)

@@ -23,7 +23,9 @@ from .errors import DataError, ModelFormatError
 from .files import atomic_write
 from .networks import ResNet, load_network, save_network
 
-PROGRAM = ".pt2"  # suffix of exported programs; what has another is a network of srdfast
+NETWORK, PROGRAM = ".safetensors", ".pt2"
+"""Suffixes; a file with another than the second is read as a network of srdfast."""
+
 TRAINING = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default: 2}
 """Operators that act otherwise while a module is trained, and which argument tells it."""
 
@@ -31,7 +33,8 @@ TRAINING = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default
 class Program(nn.Module):
     """An exported classifier: images float32 [batch, channels, height, width] in [0, 1] -> logits.
 
-    It stays as it was exported: `train()` changes nothing.
+    It stays as it was exported: `train()` changes nothing, and it computes in float32 under autocast too,
+    since a program may insist on the types that it was exported with.
 
     Args:
         exported: for any number of images.
@@ -77,7 +80,8 @@ class Program(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [batch, classes]."""
         _require_shape(self, images.shape[1:])
-        return self.program(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.program(images.float())
 
 
 def load_classifier(path: Path | str, device: torch.device | str = "cpu") -> ResNet | Program:
@@ -97,9 +101,7 @@ def load_classifier(path: Path | str, device: torch.device | str = "cpu") -> Res
         return load_network(path).to(device).requires_grad_(False)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    exported = _read(path)
-    if torch.device(device).type != "cpu":
-        exported = move_to_device_pass(exported, str(device))
+    exported = move_to_device_pass(_read(path), str(device))  # wherever it was exported
     try:
         return Program(exported, sha256(path.read_bytes()).hexdigest()).requires_grad_(False)
     except ValueError as error:
@@ -112,22 +114,25 @@ def save_classifier(path: Path, classifier: ResNet | Program, dtype: str = "floa
     Args:
         path: without a suffix.
         classifier: to write.
-        dtype: "float16" halves the file of a network; a program is written as it is.
+        dtype: "float16" halves the file of a network; a program is written as it is, for the CPU.
     """
+    network, program = (path.with_name(f"{path.name}{suffix}") for suffix in (NETWORK, PROGRAM))
     if isinstance(classifier, ResNet):
-        file = path.with_name(f"{path.name}.safetensors")
-        save_network(file, classifier, dtype=dtype)
-        return file
-    file = path.with_name(f"{path.name}{PROGRAM}")
-    with atomic_write(file) as temporary:
+        save_network(network, classifier, dtype=dtype)
+        program.unlink(missing_ok=True)  # of another classifier
+        return network
+    with atomic_write(program) as temporary:
         torch.export.save(classifier.exported, temporary)
-    return file
+        copy = _read(temporary)  # the pass moves what it is given
+        torch.export.save(move_to_device_pass(copy, "cpu"), temporary)
+    network.unlink(missing_ok=True)
+    return program
 
 
 def saved_classifier(path: Path) -> Path:
     """The file that `save_classifier` wrote; where there is none, the name that a network's would have."""
     program = path.with_name(f"{path.name}{PROGRAM}")
-    return program if program.is_file() else path.with_name(f"{path.name}.safetensors")
+    return program if program.is_file() else path.with_name(f"{path.name}{NETWORK}")
 
 
 def require_fits(classifier: ResNet | Program, images: Sequence[int], classes: int, source: str) -> None:
@@ -161,7 +166,10 @@ def _read(path: Path) -> ExportedProgram:
     try:
         return torch.export.load(path)
     except Exception as error:  # whatever torch's readers of zip, JSON and operators raise
-        raise ModelFormatError(f"{path}: damaged, or not a program of torch.export") from error
+        raise ModelFormatError(
+            f"{path}: damaged, not a program of torch.export, or exported on a device that is not here; "
+            "export it on the CPU"
+        ) from error
     finally:
         log.disabled = before
 
