@@ -32,7 +32,7 @@ from srdfast.rival_networks import (  # noqa: E402
 )
 from srdfast.stages.calibrate import Calibration, attacked_views, calibrate  # noqa: E402
 from srdfast.stages.learned import dual_frame, everywhere_of  # noqa: E402
-from srdfast.stages.pairs import PROTECTED, SINGLE, Pairs, attacked_images, forget_attacked  # noqa: E402
+from srdfast.stages.pairs import PROTECTED, SINGLE, Attacked, Choices, attacked_images  # noqa: E402
 from srdfast.stages.refine import _protected, settings  # noqa: E402
 from srdfast.stages.run import (  # noqa: E402
     Config,
@@ -314,6 +314,46 @@ def test_a_shipped_purifier_is_gone_on_from_by_name(data):
     assert context.start.bank.clusters == 41 and _protected(context).spec["width"] == 32
 
 
+def test_what_an_earlier_purifier_chose_stays_unless_something_is_given(data, finished, own, tmp_path):
+    """Split, steps, temperature and mirror, without a word of them in the settings."""
+    made = srdfast.Purifier.load(finished.path("refine", "purifier.safetensors"))
+    bank = replace(made.bank, split_strength=17.0, coder=srdfast.LISTA(steps=1))
+    start = tmp_path / "start.safetensors"
+    srdfast.Purifier(bank, made.encoder, image_size=32, temperature=9.0, mirror=True).save(start)
+    config = replace(
+        TINY, classifier=str(own), refine_start=str(start), refine_encoder_epochs=0, refine_sources=0
+    )
+    config = replace(config, refine_epochs=0, refine_steps=None, refine_images=1, refine_denoiser=False)
+    images = torch.from_numpy(finished.test.images[:4])
+    expected = srdfast.Purifier.load(start)
+    found = train(data, tmp_path / "run", config, "refine", progress=False)
+    after = srdfast.Purifier.load(found.path("refine", "purifier.safetensors"))
+    assert torch.equal(after(images), expected(images)) and after.bank.settings() == expected.bank.settings()
+    assert (after.temperature, after.mirror) == (9, True)
+    config = replace(config, split_strength=5.0, temperature=0.0, mirror=False, refine_steps=2)
+    found = train(data, tmp_path / "other", config, "refine", progress=False)
+    after = srdfast.Purifier.load(found.path("refine", "purifier.safetensors"))
+    assert (after.bank.split_strength, after.temperature, after.mirror) == (5, 0, False)
+    assert after.bank.coder == srdfast.LISTA(steps=2)
+
+
+@pytest.mark.parametrize("change", [{"validation": 0.2}, {"width": 8}, {"batch": 30}, {"mirror": False}])
+def test_what_a_refinement_from_a_start_depends_on_is_in_its_settings(own, change):
+    """With a start there is no earlier stage whose settings these are."""
+    config = replace(TINY, classifier=str(own), refine_start="cifar10")
+    assert settings(config) != settings(replace(config, **change))
+
+
+def test_a_refinement_killed_once_it_is_done_goes_on_as_done(data, finished, tmp_path):
+    """What it would go on from is removed last, and by the next run if it was not."""
+    shutil.copytree(finished.out, tmp_path / "run")
+    context = Context(data, tmp_path / "run", TINY, torch.device("cpu"), False)
+    context.scratch("refine").mkdir()
+    context.scratch("refine", "source-1.safetensors").write_bytes(b"")
+    assert not run_stage(get_stage("refine"), context)
+    assert not context.scratch("refine").exists()
+
+
 def test_a_temperature_needs_the_refinement(data, tmp_path):
     with pytest.raises(UserError, match="temperature: needs the refinement"):
         train(data, tmp_path / "run", replace(TINY, refine=False, temperature=2.0), "all", progress=False)
@@ -346,7 +386,7 @@ def test_one_dictionary_starts_from_the_mean_where_there_is_none_of_all_images(t
     [
         ({"classifier": ""}, "refine_start: needs --classifier"),
         ({"refine_encoder_epochs": 1}, "refine_encoder_epochs: expected 0 with refine_start"),
-        ({"refine_encoder_own_share": 0.7}, "refine_encoder_own_share: expected 0 to 0.6, got 0.7"),
+        ({"refine": False}, "refine_start: needs the refinement"),
     ],
 )
 def test_what_does_not_go_with_an_earlier_purifier_is_told_first(
@@ -471,8 +511,9 @@ def test_the_protected_classifier_is_listened_to_in_its_share(share):
 def test_every_version_of_the_attacked_images_is_seen(rng):
     clean, versions = np.zeros((4, 1, 2, 2), np.float32), np.zeros((3, 4, 1, 2, 2), np.uint8)
     versions += np.arange(3, dtype=np.uint8)[:, None, None, None, None] * 51
-    clusters = np.arange(12).reshape(3, 4)
-    pairs, seen = Pairs(np.arange(4), versions, np.full(4, 99), clusters), {}
+    clusters, seen = torch.arange(12).view(3, 4), {}
+    attacked = Attacked(np.arange(4), versions)
+    choices = Choices(torch.arange(4), torch.full((4,), 99), clusters)
 
     class Spy(torch.nn.Module):
         def forward(self, images, index):
@@ -483,7 +524,7 @@ def test_every_version_of_the_attacked_images_is_seen(rng):
     source = torch.Generator().manual_seed(0)
     for _ in range(20):
         batch = Batch(torch.from_numpy(clean), torch.zeros(4, dtype=torch.int64), torch.arange(4), source)
-        task_loss([lambda images: images.flatten(1)], pairs, True, terms)(Spy(), batch)
+        task_loss([lambda images: images.flatten(1)], attacked, choices, terms)(Spy(), batch)
     assert seen == {version: clusters[version].tolist() for version in range(3)}
 
 
@@ -491,14 +532,13 @@ def test_versions_are_attacked_apart_and_only_once(data, finished, monkeypatch):
     context = Context(data, finished.out, replace(TINY, refine_versions=2), torch.device("cpu"), False)
     models = {PROTECTED: finished.network("baseline")}
     first = attacked_images(context, models, SINGLE)
-    rows, versions = first["rows"], first["attacked"]
+    rows, versions = first.rows, first.versions
     assert versions.shape == (2, len(rows), 3, 32, 32) and (versions[0] != versions[1]).any()
     away = np.abs(versions.astype(int) - finished.train.images[rows])
     assert away.max(axis=(1, 2, 3, 4)).tolist() == [8, 8]
     monkeypatch.setattr("srdfast.stages.pairs.attack_in_shares", None)
-    np.testing.assert_array_equal(attacked_images(context, models, SINGLE)["attacked"], versions)
-    forget_attacked(context)
-    assert not list(context.path("refine").glob("attacked*"))
+    np.testing.assert_array_equal(attacked_images(context, models, SINGLE).versions, versions)
+    shutil.rmtree(context.scratch("refine"))
 
 
 def test_the_tuned_encoder_has_distributions_of_its_own(finished, trained):
@@ -524,8 +564,7 @@ def test_the_loss_is_of_logits_pixels_and_labels(rng):
     images = torch.from_numpy(rng.random((6, 3, 8, 8)).astype(np.float32))
     labels = torch.from_numpy(rng.integers(0, 4, 6))
     weights = torch.from_numpy(rng.normal(size=(192, 4)).astype(np.float32))
-    nowhere = np.zeros(6, np.int64)
-    pairs = Pairs(np.arange(6), (images.numpy() * 255).round().astype(np.uint8)[None], nowhere, nowhere[None])
+    attacked = Attacked(np.arange(6), (images.numpy() * 255).round().astype(np.uint8)[None])
 
     class Darker(torch.nn.Module):
         def forward(self, images, index):
@@ -535,7 +574,7 @@ def test_the_loss_is_of_logits_pixels_and_labels(rng):
         return images.flatten(1) @ weights
 
     batch = Batch(images, labels, torch.arange(6), torch.Generator().manual_seed(0))
-    value, logits = task_loss([classifier, classifier], pairs, False, Terms(3.0, 2.0))(Darker(), batch)
+    value, logits = task_loss([classifier, classifier], attacked, None, Terms(3.0, 2.0))(Darker(), batch)
     share = torch.nn.functional.cross_entropy(logits, labels)
     mean = images.mean()  # the attacked images are the clean ones, rounded to 8 bits
     expected = logits.square().mean() + 3 * 0.5 * mean + 2 * share

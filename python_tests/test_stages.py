@@ -160,15 +160,11 @@ def test_an_interrupted_stage_of_other_settings_is_not_continued(data, tmp_path)
         train(data, tmp_path, replace(TINY, seed=1), "baseline")
 
 
-def test_unknown_stages_and_choices(data, finished, tmp_path):
+def test_unknown_stages_are_named(data, tmp_path):
     with pytest.raises(UserError, match="purify"):
         train(data, tmp_path, TINY, "baseline,purify")
     with pytest.raises(UserError, match="needs stage"):
         train(data, tmp_path, TINY, ["robust"])
-    for option in ("attack", "distance"):
-        context = Context(data, finished.out, replace(TINY, **{option: "other"}), torch.device("cpu"))
-        with pytest.raises(UserError, match=option):
-            robust.adversarial_loss(context)
 
 
 def test_config_explains_itself():
@@ -185,6 +181,11 @@ def test_config_explains_itself():
         ("validation", 0.9),
         ("epsilon", 8.0),
         ("beta", float("nan")),
+        ("attack", "fsgm"),
+        ("distance", "far"),
+        ("depth", 12),
+        ("stride", 9),
+        ("refine_encoder_own_share", 0.7),
     ],
 )
 def test_settings_out_of_range_are_named(name, value):
@@ -196,6 +197,21 @@ def test_split_is_a_partition(finished):
     rows, aside = finished.split
     assert len(aside) == 20
     np.testing.assert_array_equal(np.sort(np.concatenate([rows, aside])), np.arange(200))
+
+
+def test_the_validation_of_the_robust_network_has_images_of_every_class(data, finished, monkeypatch):
+    """The images of a folder lie class after class."""
+    context, seen = Context(data, finished.out, TINY, torch.device("cpu"), False), []
+    order = np.argsort(context.train.labels, kind="stable")
+    watch = lambda attack, net, images, labels, **options: (seen.append(labels), images)[1]  # noqa: E731
+    monkeypatch.setattr(robust, "attack_batches", watch)
+    monkeypatch.setattr(robust, "VALIDATION_IMAGES", 20)
+    robust.robust_measures(context.network("robust"), context, order)
+    assert torch.bincount(seen[0]).tolist() == [2] * 10
+
+
+def test_without_validation_images_there_is_nothing_to_measure(finished):
+    assert robust.robust_measures(finished.network("robust"), finished, np.empty(0, np.int64)) == {}
 
 
 def test_likelihood_distance_is_the_gaussian_one():

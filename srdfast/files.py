@@ -77,6 +77,16 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     return tensors, _parse_metadata(path, header)
 
 
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON document alone of what `save_tensors` wrote; {} where there is no whole such file."""
+    path = Path(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return _parse_metadata(path, file.metadata() or {})
+    except (SafetensorError, OSError, ModelFormatError):
+        return {}
+
+
 def _parse_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     try:
         metadata = json.loads(header[METADATA_KEY])

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much the opponents are trained, for each preset of the evaluation."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-STEMS = {  # of the settings in a recipe that belong to one opponent alone
-    "one_dictionary": "dictionary_",
-    "denoiser": "denoiser_",
-    "second": "second_",
-    "behind": "tuning_",
-    "control": "tuning_",
+COMMON = ("validation", "seed")
+ATTACKED = ("pairs", "epsilon")
+OWN: dict[str, tuple[str, ...]] = {  # the settings that each opponent depends on, beside those of all
+    "attacked": ATTACKED,
+    "purified": ATTACKED,
+    "one_dictionary": (*ATTACKED, "dictionary_epochs", "dictionary_rate"),
+    "denoiser": (*ATTACKED, "denoiser_epochs", "denoiser_rate"),
+    "behind": (*ATTACKED, "tuning_epochs", "tuning_rate"),
+    "control": (*ATTACKED, "tuning_epochs", "tuning_rate"),
+    "second": ("second_images", "second_rate"),
 }
 
 
@@ -47,12 +51,7 @@ class Recipe:
 
     def of(self, name: str) -> dict[str, Any]:
         """The settings that the opponent `name` depends on: those of all, and its own."""
-        own = STEMS.get(name, "pairs")
-        return {
-            key: value
-            for key, value in asdict(self).items()
-            if key.startswith(own) or not key.startswith(tuple(STEMS.values()))
-        }
+        return {setting: getattr(self, setting) for setting in (*COMMON, *OWN[name])}
 
 
 RECIPES = {

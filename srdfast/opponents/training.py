@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -30,18 +30,28 @@ from ..data import Dataset
 from ..defences import fingerprint, identity_of
 from ..errors import UserError
 from ..evaluation.outcomes import key_of
-from ..files import load_tensors, save_tensors
+from ..files import load_metadata, load_tensors, save_tensors
 from ..networks import ResNet, load_network, save_network
 from ..purifier import Purifier
 from ..rival_networks import PlainNet, denoiser_of_cost, load_opponent, purifier_multiply_adds, save_opponent
 from ..stages.baseline import accuracy, inputs_of, stem_stride
 from ..stages.learned import LearnedDictionaries, everywhere_of
-from ..stages.pairs import PROTECTED, Pairs, attack_in_shares
-from ..stages.task import Terms, task_loss
+from ..stages.pairs import PROTECTED, Attacked, attack_in_shares
+from ..stages.task import Terms, task_loss, task_schedule
 from ..training import History, Loss, Schedule, cross_entropy, fit, generator, split_rows
 from .recipes import Recipe
 
 IMAGES_TOGETHER = 500
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What an opponent learns from, and how."""
+
+    dataset: Dataset
+    rows: np.ndarray
+    schedule: Schedule
+    loss: Loss
 
 
 class Opponents:
@@ -74,33 +84,32 @@ class Opponents:
 
     @cached_property
     def denoiser(self) -> nn.Module:
-        """The convolutional denoiser, trained on the pairs as the dictionaries are."""
-        pairs, recipe = self.pairs, self.recipe
+        """The convolutional denoiser, trained on attacked images as the dictionaries are."""
+        recipe = self.recipe
 
         def make() -> nn.Module:
             shape = self.train.images.shape[1:]
             torch.manual_seed(recipe.seed)
             return denoiser_of_cost(purifier_multiply_adds(self.purifier, shape), shape)
 
-        schedule = self._on_pairs(recipe.denoiser_epochs, recipe.denoiser_rate)
-        loss = task_loss([self.classifier.requires_grad_(False)], pairs, False, Terms())
-        return self._trained("denoiser", make, self.train, pairs.rows, schedule, loss)
+        return self._trained(
+            "denoiser", make, lambda: self._task(recipe.denoiser_epochs, recipe.denoiser_rate)
+        )
 
     @cached_property
     def one_dictionary(self) -> Purifier:
-        """The purifier with one dictionary: its general one, or the mean, trained further on the pairs."""
-        start, recipe = everywhere_of(self.purifier.bank), self.recipe
-        schedule = self._on_pairs(recipe.dictionary_epochs, recipe.dictionary_rate)
-        loss = task_loss([self.classifier.requires_grad_(False)], self.pairs, False, Terms())
-        path, mark = self.folder / "one-dictionary.safetensors", self._mark("one_dictionary")
-        if not path.is_file() or load_tensors(path)[1].get("mark") != mark:
-            module = LearnedDictionaries(start)
-            self._fit("one dictionary", module, self.train, self.pairs.rows, schedule, loss, mark)
+        """The purifier with one dictionary: its general one, or the mean, trained further."""
+        recipe = self.recipe
+
+        def write(path: Path, mark: str) -> None:
+            module = LearnedDictionaries(everywhere_of(self.purifier.bank))
+            lesson = self._task(recipe.dictionary_epochs, recipe.dictionary_rate)
+            self._fit("one_dictionary", module, lesson, mark)
             bank = module.cpu().trained()
             save_tensors(path, bank.tensors(), {"mark": mark, **bank.settings()})
-            self._checkpoint(mark).unlink(missing_ok=True)
-        tensors, about = load_tensors(path)
-        bank = SRDBank.from_parts(path, tensors, about)
+
+        path = self._file("one_dictionary", write)
+        bank = SRDBank.from_parts(path, *load_tensors(path))
         made = Purifier(bank, self.purifier.encoder, image_size=self.purifier.image_size)
         return made.to(self.device).eval().requires_grad_(False)
 
@@ -113,9 +122,12 @@ class Opponents:
             torch.manual_seed(recipe.seed)
             return PlainNet(stem=stem_stride(self.train), **inputs_of(self.train))
 
-        passes = max(1, round(recipe.second_images / len(self.learned)))
-        schedule = Schedule(passes, learning_rate=recipe.second_rate, seed=recipe.seed)
-        return self._trained("second", make, self.train, self.learned, schedule, cross_entropy)
+        def lesson() -> Lesson:
+            passes = max(1, round(recipe.second_images / len(self.learned)))
+            schedule = Schedule(passes, learning_rate=recipe.second_rate, seed=recipe.seed)
+            return Lesson(self.train, self.learned, schedule, cross_entropy)
+
+        return self._trained("second", make, lesson)
 
     @cached_property
     def behind(self) -> nn.Module:
@@ -128,24 +140,24 @@ class Opponents:
         return self._tuned("control", purified=False)
 
     @cached_property
-    def pairs(self) -> Pairs:
-        """Training images and their attacked versions; kept in a file."""
-        tensors = self._kept("pairs", self._attack)
-        nowhere = np.zeros(len(tensors["rows"]), np.int64)
-        return Pairs(tensors["rows"], tensors["attacked"][None], nowhere, nowhere[None])
+    def attacked(self) -> Attacked:
+        """Attacked versions of training images; kept in a file."""
+        tensors = self._kept("attacked", self._attack)
+        return Attacked(tensors["rows"], tensors["attacked"][None])
 
     def _attack(self) -> dict[str, np.ndarray]:
-        order = torch.randperm(len(self.learned), generator=generator(self.recipe.seed, 1)).numpy()
-        rows = np.sort(self.learned[order[: self.recipe.pairs]])
+        recipe = self.recipe
+        order = torch.randperm(len(self.learned), generator=generator(recipe.seed, 1)).numpy()
+        rows = np.sort(self.learned[order[: recipe.pairs]])
         images, labels = (torch.from_numpy(part[rows]) for part in (self.train.images, self.train.labels))
         self._log(f"opponents: attacking {len(rows)} training images")
         attacked = attack_in_shares(
             {PROTECTED: self.classifier},
             images,
             labels,
-            self.recipe.epsilon,
-            self.recipe.seed,
-            self.device,
+            epsilon=recipe.epsilon,
+            seed=recipe.seed,
+            device=self.device,
             progress=self.progress,
         )
         return {"rows": rows, "attacked": attacked.numpy()}
@@ -153,21 +165,24 @@ class Opponents:
     def _tuned(self, name: str, purified: bool) -> nn.Module:
         if isinstance(self.classifier, Program):
             raise UserError(f"{name}: is fine-tuned, which an exported program does not bear")
-        pairs, recipe = self.pairs, self.recipe
-        both = np.concatenate([self.train.images[pairs.rows], pairs.attacked[0]])
-        if purified:
-            both = self._kept("purified", lambda: {"images": self._purify(both)})["images"]
-        labels = np.tile(self.train.labels[pairs.rows], 2)
-        dataset = Dataset(both, labels, self.train.classes, f"{self.train.name}, {name}")
-        schedule = Schedule(recipe.tuning_epochs, learning_rate=recipe.tuning_rate, seed=recipe.seed)
-        return self._trained(
-            name,
-            lambda: copy.deepcopy(self.classifier).requires_grad_(True),
-            dataset,
-            np.arange(len(dataset)),
-            schedule,
-            cross_entropy,
-        )
+        recipe = self.recipe
+
+        def lesson() -> Lesson:
+            rows = self.attacked.rows
+            both = np.concatenate([self.train.images[rows], self.attacked.versions[0]])
+            if purified:
+                both = self._kept("purified", lambda: {"images": self._purify(both)})["images"]
+            labels = np.tile(self.train.labels[rows], 2)
+            dataset = Dataset(both, labels, self.train.classes, f"{self.train.name}, {name}")
+            schedule = Schedule(recipe.tuning_epochs, learning_rate=recipe.tuning_rate, seed=recipe.seed)
+            return Lesson(dataset, np.arange(len(dataset)), schedule, cross_entropy)
+
+        return self._trained(name, lambda: copy.deepcopy(self.classifier).requires_grad_(True), lesson)
+
+    def _task(self, epochs: int, rate: float) -> Lesson:
+        """What the dictionaries learned: that the classifier sees in attacked images what clean ones show."""
+        loss = task_loss([self.classifier.requires_grad_(False)], self.attacked, None, Terms())
+        return Lesson(self.train, self.attacked.rows, task_schedule(epochs, rate, self.recipe.seed), loss)
 
     @torch.no_grad()
     def _purify(self, images: np.ndarray) -> np.ndarray:
@@ -180,79 +195,49 @@ class Opponents:
             purified[start : start + IMAGES_TOGETHER] = pixels.cpu().numpy()
         return purified
 
-    def _on_pairs(self, epochs: int, learning_rate: float) -> Schedule:
-        """How a rival is trained on the pairs: as the dictionaries are."""
-        return Schedule(
-            epochs,
-            batch=64,
-            learning_rate=learning_rate,
-            weight_decay=0.0,
-            optimizer="adam",
-            warmup=0.1,
-            augment=False,
-            seed=self.recipe.seed,
-        )
-
-    def _trained(
-        self,
-        name: str,
-        make: Callable[[], nn.Module],
-        dataset: Dataset,
-        rows: np.ndarray,
-        schedule: Schedule,
-        loss: Loss,
-    ) -> nn.Module:
+    def _trained(self, name: str, make: Callable[[], nn.Module], lesson: Callable[[], Lesson]) -> nn.Module:
         """The network `name`: from its file, or trained, going on from its checkpoint."""
-        path, mark = self.folder / f"{name}.safetensors", self._mark(name)
-        if path.is_file():
-            network, about = _load(path)
-            if about.get("mark") == mark:
-                return network.to(self.device).eval()
-        network = make()
-        history = self._fit(name, network, dataset, rows, schedule, loss, mark)
-        about = {"mark": mark, "recipe": asdict(self.recipe), "history": history}
-        if name != "denoiser":
-            about["validation"] = accuracy(network, self.train, self.validation, self.device)
-        _save(path, network.cpu(), about)
-        self._checkpoint(mark).unlink(missing_ok=True)
-        return network.to(self.device).eval().requires_grad_(False)
 
-    def _fit(
-        self,
-        name: str,
-        module: nn.Module,
-        dataset: Dataset,
-        rows: np.ndarray,
-        schedule: Schedule,
-        loss: Loss,
-        mark: str,
-    ) -> History:
+        def write(path: Path, mark: str) -> None:
+            network = make()
+            history = self._fit(name, network, lesson(), mark)
+            about: dict[str, object] = {"mark": mark, "recipe": asdict(self.recipe), "history": history}
+            if name != "denoiser":
+                about["validation"] = accuracy(network, self.train, self.validation, self.device)
+            _save(path, network.cpu(), about)
+
+        return _load(self._file(name, write)).to(self.device).eval().requires_grad_(False)
+
+    def _fit(self, name: str, module: nn.Module, lesson: Lesson, mark: str) -> History:
         """`training.fit` with a checkpoint that is this opponent's own."""
-        self._log(f"opponents: training {name}")
+        title = name.replace("_", " ")
+        self._log(f"opponents: training {title}")
         return fit(
             module,
-            dataset,
-            rows,
-            schedule,
-            loss=loss,
+            lesson.dataset,
+            lesson.rows,
+            lesson.schedule,
+            loss=lesson.loss,
             checkpoint=self._checkpoint(mark),
             device=self.device,
             progress=self.progress,
             after_epoch=lambda epoch, measures: self._log(
-                f"{name}: epoch {epoch + 1}/{schedule.epochs}  loss {measures['loss']:.4f}"
+                f"{title}: epoch {epoch + 1}/{lesson.schedule.epochs}  loss {measures['loss']:.4f}"
             ),
         )
 
     def _kept(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Arrays from their file, or made and written there."""
-        path, mark = self.folder / f"{name}.safetensors", self._mark(name)
-        if path.is_file():
-            tensors, about = load_tensors(path)
-            if about.get("mark") == mark:
-                return tensors
-        tensors = make()
-        save_tensors(path, tensors, {"mark": mark})
-        return tensors
+        write = lambda path, mark: save_tensors(path, make(), {"mark": mark})  # noqa: E731
+        return load_tensors(self._file(name, write))[0]
+
+    def _file(self, name: str, write: Callable[[Path, str], None]) -> Path:
+        """The file of `name`; unless it is there and depends on the same, `write(file, mark)` makes it."""
+        path, mark = self.folder / f"{name.replace('_', '-')}.safetensors", self._mark(name)
+        if load_metadata(path).get("mark") != mark:
+            write(path, mark)
+            self._checkpoint(mark).unlink(missing_ok=True)
+        return path
 
     def _checkpoint(self, mark: str) -> Path:
         """The file that an interrupted training goes on from; it vanishes when the opponent is there."""
@@ -282,9 +267,7 @@ def _save(path: Path, network: nn.Module, about: dict[str, object]) -> None:
         save_opponent(path, network, about)
 
 
-def _load(path: Path) -> tuple[nn.Module, dict[str, object]]:
-    about = load_tensors(path)[1]
-    if about.get("kind") == "network":
-        return load_network(path).requires_grad_(False), about
-    network, about = load_opponent(path)
-    return network.requires_grad_(False), about
+def _load(path: Path) -> nn.Module:
+    if load_metadata(path).get("kind") == "network":
+        return load_network(path)
+    return load_opponent(path)[0]

@@ -133,8 +133,8 @@ def draw_sample(
     return positions
 
 
-def pack(run: Path, folder: Path = FOLDER, name: str = "cifar10") -> None:
-    """Write the models of a training run as this folder ships them: atoms and filters in half precision.
+def pack(run: Path | str, folder: Path | str, name: str = "cifar10") -> None:
+    """Write the models of a training run as srdfast ships them: atoms and filters in half precision.
 
     `{name}.safetensors` is the purifier and `{name}-classifier.safetensors` what it protects. Where the run
     trained a denoiser, that goes beside them with the purifier of one dictionary, so that
@@ -142,13 +142,13 @@ def pack(run: Path, folder: Path = FOLDER, name: str = "cifar10") -> None:
 
     Args:
         run: folder of a finished `srdfast train`.
-        folder: where the files go.
+        folder: where the files go; made if absent.
         name: what the models are called.
     """
     from ..classifiers import load_classifier, save_classifier, saved_classifier
     from ..purifier import Purifier
 
-    refined = Path(run) / "7_refine"
+    refined, folder = Path(run) / "7_refine", Path(folder)
     Purifier.load(refined / "purifier.safetensors").save(folder / f"{name}.safetensors", dtype="float16")
     classifier = load_classifier(saved_classifier(refined / "classifier"))
     save_classifier(folder / f"{name}-classifier", classifier, dtype="float16")

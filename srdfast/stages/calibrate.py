@@ -4,7 +4,7 @@
 What passes in the low band is as it was attacked, a higher threshold removes more and keeps less, and the
 dictionary of all images can have a part where two classes are in doubt. What each is worth depends on the
 images and the attacks; none needs gradients. They are searched in turn, each over its candidates, until none
-changes.
+changes or `ROUNDS` are over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,10 @@ from torch import Tensor
 from ..attacks import ATTACKS, Model, attack_batches
 from ..purifier import Purifier
 from ..training import in_bfloat16
+from .config import Config
 from .pairs import IMAGES_TOGETHER
+
+SPLIT_STRENGTH = 5.0  # where nothing else is said
 
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "split_strength": (2.5, 5.0, 10.0, 15.0, 30.0, 60.0),
@@ -47,6 +50,16 @@ class Calibration:
     thresholds: float
     mirror: bool
     temperature: float
+
+    @classmethod
+    def given(cls, config: Config, start: Purifier | None = None) -> "Calibration":
+        """What is chosen before the training: by the settings, else as in the purifier to go on from."""
+        usual = cls(SPLIT_STRENGTH, 1.0, False, 0.0)
+        if start:
+            usual = cls(start.bank.split_strength, 1.0, start.mirror, start.temperature)
+        names = ("split_strength", "mirror", "temperature")
+        given: dict[str, Any] = {name: getattr(config, name) for name in names}
+        return replace(usual, **{name: value for name, value in given.items() if value is not None})
 
     def of(self, purifier: Purifier) -> Purifier:
         """A purifier calibrated so; with `thresholds` 1 and its own other settings, the same one."""
@@ -112,7 +125,8 @@ def calibrate(
     Args:
         purifier: with dictionaries in LISTA form, on the device of the views.
         classifier: the protected one: images -> logits.
-        views: of images that nothing was trained on: first these, then attacked ones (`attacked_views`).
+        views: of images that neither the networks nor the refinement learned: first these, then attacked
+            ones (`attacked_views`).
         labels: int64 [n].
         log: takes a line for every setting that is chosen.
     """

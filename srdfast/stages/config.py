@@ -6,6 +6,20 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 MAY_BE_ZERO = {"seed", "adaptive_images", "refine_sources", "refine_encoder_epochs", "refine_epochs"}
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "depth": (10, 18),
+    "attack": ("fgsm", "pgd"),
+    "distance": ("nll", "moments"),
+}
+CLEAN_SHARE = 0.4  # of the images of a step that tunes the encoder; the others are attacked
+MOST = {
+    "validation": 0.5,
+    "epsilon": 1.0,
+    "shrinkage": 1.0,
+    "refine_clean_share": 1.0,
+    "refine_protected_share": 1.0,
+    "refine_encoder_own_share": 1 - CLEAN_SHARE,
+}
 
 
 def _option(default: Any, help: str) -> Any:
@@ -41,9 +55,10 @@ class Config:
     planes: bool = _option(
         False, "dictionaries: of one channel, for luma and chroma apart, as video has them"
     )
-    split_strength: float = _option(
-        5.0,
-        "dictionaries, refine: strength of the low-pass filter whose output passes; the rest is rebuilt",
+    split_strength: float | None = _option(
+        None,
+        "dictionaries, refine: strength of the low-pass filter whose output passes; the rest is rebuilt "
+        "(default: 5, or that of refine_start)",
     )
     dictionary_penalty: float = _option(0.1, "dictionaries: lasso penalty of the learning")
     dictionary_epochs: int = _option(1, "dictionaries: passes over the patches")
@@ -53,10 +68,12 @@ class Config:
     crops: int = _option(1000, "dictionaries, refine: crops of the pictures without labels, if there are any")
     robust_epochs: int = _option(10, "robust: passes over the training images")
     robust_learning_rate: float = _option(0.1, "robust: peak learning rate")
-    attack: str = _option("fgsm", "robust: attack in the training: fgsm (one step, cheap) or pgd")
-    attack_steps: int = _option(7, "robust: steps of the pgd attack in the training")
+    attack: str = _option("fgsm", "robust, refine: attack on the encoder in its training, fgsm or pgd")
+    attack_steps: int = _option(7, "robust, refine: steps of that attack, where it is pgd")
     epsilon: float = _option(8 / 255, "robust, refine: radius of the attack's L-infinity ball, in [0, 1]")
-    beta: float = _option(0.1, "robust: weight of the distance from the latent to its cluster's distribution")
+    beta: float = _option(
+        0.1, "robust, refine: weight of the distance from the latent to its cluster's distribution"
+    )
     distance: str = _option("nll", "robust: nll (negative log-likelihood a latent feature) or moments")
     refine: bool = _option(True, "refine: train the dictionaries for the task")
     classifier: str = _option(
@@ -69,7 +86,9 @@ class Config:
         "refine: earlier purifier to go on from, a file or the name of a shipped one: its encoder and "
         "clusters stay, its dictionaries learn, and the stages before are left out (default: none)",
     )
-    refine_steps: int = _option(3, "refine: shrinkage steps of the trained coder")
+    refine_steps: int | None = _option(
+        None, "refine: shrinkage steps of the trained coder (default: 3, or those of refine_start)"
+    )
     refine_images: int = _option(10_000, "refine: most training images used")
     refine_epochs: int = _option(4, "refine: passes over those images (0: none, the dictionaries stay)")
     refine_batch: int = _option(64, "refine: images a training step")
@@ -107,15 +126,15 @@ class Config:
         "refine: at the end choose split strength, height of the thresholds, temperature and mirror on the "
         "validation images",
     )
-    temperature: float = _option(
-        0.0,
+    temperature: float | None = _option(
+        None,
         "refine: temperature, in nats, at which the dictionary of all images has a part where two classes "
-        "are in doubt (0: never)",
+        "are in doubt (default: 0, never, or that of refine_start)",
     )
-    mirror: bool = _option(
-        False,
+    mirror: bool | None = _option(
+        None,
         "refine: choose the dictionary of each image by its mirror image, to which a perturbation carries "
-        "over less, and where classes are in doubt by both",
+        "over less, and where classes are in doubt by both (default: no, or as refine_start)",
     )
     evaluate_images: int = _option(500, "evaluate: test images of the report")
     adaptive_images: int = _option(100, "evaluate: of these, so many are attacked through the whole pipeline")
@@ -127,12 +146,12 @@ class Config:
                 raise ValueError(f"{option.name}: expected a finite number, 0 or more, got {value}")
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{option.name}: expected {least} or more, got {value}")
-        for name, most in (
-            ("validation", 0.5),
-            ("epsilon", 1.0),
-            ("shrinkage", 1.0),
-            ("refine_clean_share", 1.0),
-            ("refine_protected_share", 1.0),
-        ):
+        for name, most in MOST.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most:g}, got {getattr(self, name)}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                expected = ", ".join(map(str, choices))
+                raise ValueError(f"{name}: expected one of {expected}, got {getattr(self, name)}")
+        if self.stride > self.patch:
+            raise ValueError(f"stride: expected at most the patch's {self.patch} pixels, got {self.stride}")

@@ -16,6 +16,7 @@ from ..codes import Lasso
 from ..dictionaries import high_band_patches, learn_dictionary
 from ..nearest import NearestCluster
 from ..planes import luma_of
+from .calibrate import Calibration
 from .latents import encode
 from .run import Config, Context, Stage
 
@@ -31,7 +32,7 @@ def settings(config: Config) -> dict[str, Any]:
         "atoms": config.atoms,
         "patch": config.patch,
         "stride": config.stride,
-        "split_strength": config.split_strength,
+        "split_strength": Calibration.given(config).split_strength,
         "penalty": config.dictionary_penalty,
         "epochs": config.dictionary_epochs,
         "patches": config.dictionary_patches,
@@ -75,7 +76,7 @@ def _learn(context: Context, images: np.ndarray, number: int) -> np.ndarray:
         config.dictionary_patches,
         config.patch,
         config.stride,
-        config.split_strength,
+        Calibration.given(config).split_strength,
         seed,
     )
     return learn_dictionary(
@@ -93,7 +94,7 @@ def _bank(context: Context, gaussians: Gaussians, synthesis: np.ndarray) -> SRDB
         channels=1 if config.planes else context.train.images.shape[1],
         patch=config.patch,
         stride=config.stride,
-        split_strength=config.split_strength,
+        split_strength=Calibration.given(config).split_strength,
     )
 
 

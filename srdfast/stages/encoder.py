@@ -7,8 +7,6 @@ classifiers (Tramèr et al. 2018, arXiv 1705.07204, section 3.3) and, by option,
 Where its latents then lie is estimated anew.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import nn
@@ -17,29 +15,24 @@ from torch.nn import functional
 from ..attacks.base import per_image
 from ..clusters import Gaussians, fit_gaussians
 from ..networks import ResNet, load_network, save_network
-from ..training import Batch, Loss, Schedule, augment, fit, resident, take
+from ..training import Batch, Loss, Schedule, augment, fit
+from .config import CLEAN_SHARE
 from .latents import encode
-from .pairs import IMAGES_TOGETHER, drawn_version
+from .pairs import IMAGES_TOGETHER, Attacked
 from .robust import likelihood_distance, training_attack
 from .run import Context
 
-CLEAN_SHARE = 0.4  # of a step's images; the others are attacked, on other classifiers or on the encoder
 RATE = 0.05  # peak learning rate
 
 
-def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNet:
-    """The robust network, trained on for `refine_encoder_epochs`; kept in a file until the stage is done.
-
-    Args:
-        context: of the run.
-        attacked: `rows` and `attacked` images, as `pairs.attacked_images` returns them.
-    """
-    config, path = context.config, context.path("refine", "encoder.safetensors")
+def tuned_encoder(context: Context, attacked: Attacked) -> ResNet:
+    """The robust network, trained on for `refine_encoder_epochs`; kept in a file until the stage is done."""
+    config, path = context.config, context.scratch("refine", "encoder.safetensors")
     network = context.encoder
     if not config.refine_encoder_epochs:
         return network
     if not path.is_file():
-        rows = np.intersect1d(attacked["rows"], context.split[0])
+        rows = np.intersect1d(attacked.rows, context.split[0])
         schedule = Schedule(
             epochs=config.refine_encoder_epochs,
             batch=min(config.batch, len(rows)),
@@ -55,7 +48,7 @@ def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNe
             rows,
             schedule,
             loss=transfer_loss(context, attacked),
-            checkpoint=context.path("refine", "encoder-checkpoint.safetensors"),
+            checkpoint=context.scratch("refine", "encoder-checkpoint.safetensors"),
             device=context.device,
             progress=context.progress,
             after_epoch=context.report_epoch("refine encoder", config.refine_encoder_epochs),
@@ -65,28 +58,26 @@ def tuned_encoder(context: Context, attacked: Mapping[str, np.ndarray]) -> ResNe
     return load_network(path).to(context.device).eval()
 
 
-def tuned_gaussians(context: Context, attacked: Mapping[str, np.ndarray], encoder: ResNet) -> Gaussians:
+def tuned_gaussians(context: Context, attacked: Attacked, encoder: ResNet) -> Gaussians:
     """The distributions of the tuned encoder's latents, clean and attacked, in the same clusters."""
     if not context.config.refine_encoder_epochs:
         return context.gaussians
     (learned, _), (assignment, labels) = context.split, context.clusters
-    ours = np.isin(attacked["rows"], learned)  # neither for validation nor crops
-    parts = context.train.images[learned], attacked["attacked"][0][ours]
+    ours = np.isin(attacked.rows, learned)  # neither for validation nor crops
+    parts = context.train.images[learned], attacked.versions[0][ours]
     latents = [encode(encoder, part, context.device, context.progress, IMAGES_TOGETHER) for part in parts]
-    both = assignment[np.concatenate([learned, attacked["rows"][ours]])]
+    both = assignment[np.concatenate([learned, attacked.rows[ours]])]
     return fit_gaussians(np.concatenate(latents), both, labels, context.config.shrinkage)
 
 
-def transfer_loss(context: Context, attacked: Mapping[str, np.ndarray]) -> Loss:
-    """Cross-entropy + beta x distance, as `robust.adversarial_loss`, for images attacked in several ways."""
+def transfer_loss(context: Context, attacked: Attacked) -> Loss:
+    """Cross-entropy + beta x negative log-likelihood in the cluster, of images attacked in several ways."""
     config, gaussians = context.config, context.gaussians
     attack, own_share = training_attack(config), config.refine_encoder_own_share
     means, variances = (
         torch.from_numpy(part).to(context.device) for part in (gaussians.means, gaussians.variances)
     )
     assignment = torch.from_numpy(context.clusters[0]).to(context.device)
-    rows = torch.from_numpy(attacked["rows"]).to(context.device)
-    versions = [resident(version, context.device) for version in attacked["attacked"]]
 
     def loss(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         assert isinstance(net, ResNet)
@@ -94,8 +85,7 @@ def transfer_loss(context: Context, attacked: Mapping[str, np.ndarray]) -> Loss:
         drawn = torch.rand(len(batch.rows), generator=batch.generator)
         transferred = ((drawn >= CLEAN_SHARE) & (drawn < 1 - own_share)).to(device)
         own = (drawn >= 1 - own_share).nonzero()[:, 0].to(device)
-        version = versions[drawn_version(len(versions), batch.generator)]
-        others = take(version, torch.searchsorted(rows, batch.rows), device).to(batch.images) / 255
+        others, _ = attacked.drawn(batch.rows, batch.generator)
         images = torch.where(per_image(transferred), others, batch.images)
         images = torch.empty_like(batch.images).copy_(augment(images, batch.generator))
         if len(own):

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ..bank import SRDBank
+from ..clusters import Gaussians
 from ..codes import LISTA
 from ..coding import split
-from ..errors import UserError
 from ..planes import through_planes
-from ..purifier import Purifier
 from ..torch_ops import rebuild
 
 RIDGE = 0.05  # of the dual frame that the analysis atoms start from, relative to the mean eigenvalue
 FIRST_THRESHOLD = 0.01  # thresholds start here, a small share of a code
+STEPS = 3  # of shrinkage, where nothing else is said
 
 
 class LearnedDictionaries(nn.Module):
@@ -75,16 +75,10 @@ def lista_start(bank: SRDBank, steps: int) -> SRDBank:
     )
 
 
-def carried_on(purifier: Purifier, steps: int, split_strength: float) -> SRDBank:
-    """The dictionaries of an earlier purifier, coded in so many steps, after a split of that strength.
-
-    Raises:
-        UserError: they have no LISTA form.
-    """
-    bank = purifier.bank
-    if not isinstance(bank.coder, LISTA):
-        raise UserError(f"refine_start: expected dictionaries with the coder LISTA, got {bank.coder}")
-    return replace(bank, coder=LISTA(steps), split_strength=split_strength)
+def carried_on(bank: SRDBank, steps: int | None, split_strength: float) -> SRDBank:
+    """Dictionaries in LISTA form, after a split of that strength and with so many steps, if any are given."""
+    assert isinstance(bank.coder, LISTA)
+    return replace(bank, coder=LISTA(steps or bank.coder.steps), split_strength=split_strength)
 
 
 def everywhere_of(bank: SRDBank) -> SRDBank:
@@ -94,8 +88,6 @@ def everywhere_of(bank: SRDBank) -> SRDBank:
     return bank.with_each(lambda _, part: part.mean(0, keepdims=True), gaussians=bank.gaussians.together())
 
 
-def copies(everywhere: SRDBank, bank: SRDBank) -> SRDBank:
-    """The one dictionary of `everywhere` in every cluster of `bank`."""
-    return everywhere.with_each(
-        lambda _, part: np.repeat(part, bank.clusters, axis=0), gaussians=bank.gaussians
-    )
+def copies(everywhere: SRDBank, gaussians: Gaussians) -> SRDBank:
+    """The one dictionary of `everywhere` in each of the clusters."""
+    return everywhere.with_each(lambda _, part: np.repeat(part, len(gaussians), axis=0), gaussians=gaussians)

@@ -7,7 +7,6 @@ Which classifier is attacked, by what and how hard, is drawn for each image in t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from .latents import encode
 from .run import Context
 
 IMAGES_TOGETHER = 512
+ATTACKED_TOGETHER = 4096  # images of which all steps' copies are in memory; whole batches of `attack_batches`
 PROTECTED, ROBUST, TOGETHER = "protected", "robust", "together"
 SEEDS_APART = 1000  # from one version's to the next one's
 
@@ -69,87 +69,81 @@ def several(names: list[str]) -> Diet:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Images and their attacked versions, with the cluster of each.
+class Attacked:
+    """Attacked versions of images.
 
     Attributes:
-        rows: int64 [n], positions in `Context.material`, ascending.
-        attacked: uint8 [versions, n, channels, height, width].
-        clean_clusters: int64 [n], the encoder's choice on the clean image.
-        attacked_clusters: int64 [versions, n], its choice on the attacked ones.
+        rows: int64 [n], positions of the images in `Context.material`, ascending.
+        versions: uint8 [versions, n, channels, height, width].
     """
 
     rows: np.ndarray
-    attacked: np.ndarray
-    clean_clusters: np.ndarray
-    attacked_clusters: np.ndarray
-    _moved: "dict[torch.device, PairTensors]" = field(default_factory=dict, init=False, repr=False)
+    versions: np.ndarray
+    _moved: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
-    def on(self, device: torch.device) -> "PairTensors":
-        """The same as tensors, on a device as far as its memory goes; moved there once."""
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows and versions as tensors, on a device as far as its memory goes; moved there once."""
         if device not in self._moved:
-            parts = (self.rows, self.attacked, self.clean_clusters, self.attacked_clusters)
-            self._moved[device] = PairTensors(*(resident(part, device) for part in parts))
+            self._moved[device] = (torch.from_numpy(self.rows).to(device), resident(self.versions, device))
         return self._moved[device]
+
+    def images(self, rows: Tensor, version: int = 0) -> Tensor:
+        """One version of the images at `rows` (int64 [n]), float32 [n, channels, height, width] in [0, 1]."""
+        known, versions = self.on(rows.device)
+        return take(versions[version], torch.searchsorted(known, rows), rows.device).float() / 255
+
+    def drawn(self, rows: Tensor, source: torch.Generator) -> tuple[Tensor, int]:
+        """These images in a version that is drawn, and which; where there is one, nothing is drawn."""
+        count = len(self.versions)
+        version = int(torch.randint(count, (), generator=source)) if count > 1 else 0
+        return self.images(rows, version), version
 
 
 @dataclass(frozen=True)
-class PairTensors:
-    """`Pairs` as tensors; some may lie on the CPU."""
+class Choices:
+    """The clusters whose dictionaries rebuild images and their attacked versions.
+
+    Attributes:
+        rows: int64 [n], positions of the images in `Context.material`, ascending.
+        clean: int64 [n], the encoder's choice on the clean image.
+        attacked: int64 [versions, n], its choice on the attacked ones.
+    """
 
     rows: Tensor
+    clean: Tensor
     attacked: Tensor
-    clean_clusters: Tensor
-    attacked_clusters: Tensor
 
-    def inputs(self, rows: Tensor, spared: Tensor, version: int = 0) -> tuple[Tensor, Tensor]:
-        """Attacked images of `rows`, float in [0, 1], and clusters: the clean image's where spared.
+    def of(self, rows: Tensor, spared: Tensor, version: int) -> Tensor:
+        """Clusters, int64 [n].
 
         Args:
             rows: int64 [n].
-            spared: bool [n], on the device of `rows`.
-            version: of the attacked images.
+            spared: bool [n], which of the images are not attacked.
+            version: of the others.
         """
-        device = rows.device
-        places = torch.searchsorted(self.rows.to(device), rows)
-        clean, attacked = (
-            take(part, places, device) for part in (self.clean_clusters, self.attacked_clusters[version])
-        )
-        images = take(self.attacked[version], places, device).float() / 255
-        return images, torch.where(spared, clean, attacked)
+        places = torch.searchsorted(self.rows, rows)
+        return torch.where(spared, self.clean[places], self.attacked[version, places])
 
 
-def drawn_version(versions: int, source: torch.Generator) -> int:
-    """One of so many versions; where there is one, nothing is drawn."""
-    return int(torch.randint(versions, (), generator=source)) if versions > 1 else 0
-
-
-def attacked_images(context: Context, models: Mapping[str, Model], diet: Diet) -> dict[str, np.ndarray]:
-    """`rows` of `Context.material` that were taken, and their versions `attacked`; each kept in a file."""
+def attacked_images(context: Context, models: Mapping[str, Model], diet: Diet) -> Attacked:
+    """Attacked versions of training images, of all validation images and crops; each is kept in a file."""
     config = context.config
     learned, validation = context.split
     order = torch.randperm(len(learned), generator=generator(config.seed, 1)).numpy()
     crops = np.arange(len(context.train), len(context.material))
     rows = np.union1d(learned[order[: config.refine_images]], np.append(validation, crops))
-    versions = [_version(context, number, rows, models, diet) for number in range(config.refine_versions)]
-    return {"rows": rows, "attacked": np.stack(versions)}
-
-
-def forget_attacked(context: Context) -> None:
-    """Removes the files of the attacked images."""
-    for number in range(context.config.refine_versions):
-        _version_file(context, number).unlink(missing_ok=True)
-
-
-def _version_file(context: Context, number: int) -> Path:
-    return context.path("refine", f"attacked-{number + 1}.safetensors")
+    shape = (config.refine_versions, len(rows), *context.material.images.shape[1:])
+    versions = np.empty(shape, np.uint8)
+    for number in range(config.refine_versions):
+        versions[number] = _version(context, number, rows, models, diet)
+    return Attacked(rows, versions)
 
 
 def _version(
     context: Context, number: int, rows: np.ndarray, models: Mapping[str, Model], diet: Diet
 ) -> np.ndarray:
     """Attacked images uint8 [rows, channels, height, width]; every version has draws of its own."""
-    path = _version_file(context, number)
+    path = context.scratch("refine", f"attacked-{number + 1}.safetensors")
     if not path.is_file():
         config, material = context.config, context.material
         images, labels = (torch.from_numpy(part[rows]) for part in (material.images, material.labels))
@@ -157,44 +151,58 @@ def _version(
             models,
             images,
             labels,
-            config.epsilon,
-            config.seed + SEEDS_APART * number,
-            context.device,
-            config.bf16,
-            context.progress,
-            diet,
+            diet=diet,
+            epsilon=config.epsilon,
+            seed=config.seed + SEEDS_APART * number,
+            device=context.device,
+            bf16=config.bf16,
+            progress=context.progress,
         )
         save_tensors(path, {"attacked": attacked.numpy()}, {"kind": "attacked images"})
     return load_tensors(path)[0]["attacked"]
 
 
-def with_clusters(
-    context: Context, attacked: Mapping[str, np.ndarray], encoder: ResNet, gaussians: Gaussians
-) -> Pairs:
-    """The pairs, with the clusters that `encoder` and the distributions choose at a first look."""
+def choices(
+    context: Context, attacked: Attacked, encoder: ResNet, gaussians: Gaussians, mirror: bool
+) -> Choices:
+    """What `encoder` and the distributions choose at a first look, at the image or its mirror image."""
     nearest = NearestCluster(gaussians)
 
-    def chosen(images: np.ndarray) -> np.ndarray:
-        images = np.flip(images, 3).copy() if context.config.mirror else images
-        return nearest(encode(encoder, images, context.device, context.progress, IMAGES_TOGETHER))[0]
+    def chosen(images: np.ndarray) -> Tensor:
+        images = np.flip(images, 3).copy() if mirror else images
+        latents = encode(encoder, images, context.device, context.progress, IMAGES_TOGETHER)
+        return torch.from_numpy(nearest(latents)[0]).to(context.device)
 
-    clean = chosen(context.material.images[attacked["rows"]])
-    others = np.stack([chosen(version) for version in attacked["attacked"]])
-    return Pairs(attacked["rows"], attacked["attacked"], clean, others)
+    rows, _ = attacked.on(context.device)
+    others = [chosen(version) for version in attacked.versions]
+    return Choices(rows, chosen(context.material.images[attacked.rows]), torch.stack(others))
 
 
 def attack_in_shares(
     models: Mapping[str, Model],
     images: Tensor,
     labels: Tensor,
+    *,
     epsilon: float,
     seed: int,
     device: torch.device,
+    diet: Diet = SINGLE,
     bf16: bool = True,
     progress: bool | None = None,
-    diet: Diet = SINGLE,
 ) -> Tensor:
-    """Images uint8 [n, channels, height, width], each under one attack on one of `models`, as `diet` says."""
+    """Images uint8 [n, channels, height, width], each under one attack on one of `models`, as `diet` says.
+
+    Args:
+        models: the networks of `diet`, images -> logits, on the device.
+        images: uint8 [n, channels, height, width], on the CPU.
+        labels: int64 [n].
+        epsilon: radius of the L-infinity ball at strength 1, in [0, 1].
+        seed: of the partition and of the attacks' draws.
+        device: where to compute.
+        diet: which network is attacked by what, how hard, for which share of the images.
+        bf16: attack in bfloat16 where that is fast.
+        progress: bars on stderr; by default only on a terminal.
+    """
     attacked = torch.empty_like(images)
     for rows, source, name, strength in _plan(len(images), diet, seed):
         options: dict[str, Any] = {
@@ -203,12 +211,16 @@ def attack_in_shares(
             "progress": progress,
             "description": f"{name} on {source}",
         }
-        if name in ("pgd", "vmi_fgsm"):
-            options["seed"] = seed
-        inputs = images[rows].to(device).float() / 255
-        with in_bfloat16(device, bf16):
-            found = attack_batches(ATTACKS[name], models[source], inputs, labels[rows].to(device), **options)
-        attacked[rows] = (found * 255).round().to(torch.uint8).cpu()
+        for start in range(0, len(rows), ATTACKED_TOGETHER):
+            some = rows[start : start + ATTACKED_TOGETHER]
+            if name in ("pgd", "vmi_fgsm"):
+                options["seed"] = seed + start
+            inputs = images[some].to(device).float() / 255
+            with in_bfloat16(device, bf16):
+                found = attack_batches(
+                    ATTACKS[name], models[source], inputs, labels[some].to(device), **options
+                )
+            attacked[some] = (found * 255).round().to(torch.uint8).cpu()
     return attacked
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..attacks import attack_batches, fgsm, pgd
-from ..errors import UserError
+from ..data import balanced_rows
 from ..nearest import NearestCluster
 from ..networks import ResNet, save_network
 from ..training import Batch, Loss, Schedule, fit
@@ -88,17 +88,13 @@ def training_attack(config: Config) -> Callable[..., torch.Tensor]:
     """
     if config.attack == "fgsm":
         return partial(fgsm, epsilon=config.epsilon, step=1.25 * config.epsilon, random_start=True)
-    if config.attack == "pgd":
-        step = 2.5 * config.epsilon / config.attack_steps
-        return partial(pgd, epsilon=config.epsilon, step=step, steps=config.attack_steps)
-    raise UserError(f"attack: expected 'fgsm' or 'pgd', got {config.attack!r}")
+    step = 2.5 * config.epsilon / config.attack_steps
+    return partial(pgd, epsilon=config.epsilon, step=step, steps=config.attack_steps)
 
 
 def adversarial_loss(context: Context) -> Loss:
     """Cross-entropy + beta x distance, both of the adversarial image."""
     config, gaussians = context.config, context.gaussians
-    if config.distance not in DISTANCES:
-        raise UserError(f"distance: expected one of {', '.join(DISTANCES)}, got {config.distance!r}")
     distance, attack = DISTANCES[config.distance], training_attack(config)
     means = torch.from_numpy(gaussians.means).to(context.device)
     variances = torch.from_numpy(gaussians.variances).to(context.device)
@@ -116,8 +112,13 @@ def adversarial_loss(context: Context) -> Loss:
 
 
 def robust_measures(net: ResNet, context: Context, rows: np.ndarray) -> dict[str, float]:
-    """Accuracy on clean images, under 10-step PGD, and of the chosen cluster's class there; in [0, 1]."""
-    chosen = rows[:VALIDATION_IMAGES]
+    """Accuracy on clean images, under 10-step PGD, and of the chosen cluster's class there; in [0, 1].
+
+    Of no rows there is nothing to measure.
+    """
+    if len(rows) == 0:
+        return {}
+    chosen = rows[balanced_rows(context.train.labels[rows], VALIDATION_IMAGES)]
     images = torch.from_numpy(context.train.images[chosen]).to(context.device).float().div_(255)
     labels = torch.from_numpy(context.train.labels[chosen]).to(context.device)
     attacked = attack_batches(pgd, net, images, labels, progress=False, epsilon=context.config.epsilon)

@@ -8,13 +8,14 @@ A stage is a file of this folder that exports `STAGE`, a `Stage`. The runner cal
 - `train` and `test`, the two `Dataset`s, read when first asked for; `split`, the rows of `train` to learn
   from and the validation rows for choices; `crops`, of pictures without labels, where there are any, and
   `material`, the training images with these;
-- `path(stage, file)`, where a stage's output lies; `checkpoint(stage)`, a file that vanishes at its end;
+- `path(stage, file)`, where a stage's output lies; `scratch(stage, file)`, where it keeps what an
+  interrupted run goes on from, which vanishes at its end, and `checkpoint(stage)`, such a file;
 - `network(stage)`, `latents`, `clusters`, `gaussians` and `encoder`, the outputs of earlier stages, or
   `start`, the purifier that is gone on from in their place.
 
-Every stage leaves `done.json` with a fingerprint: SHA-256 of its own settings, the fingerprints of the stages
-it needs and the identity of the data. A stage whose fingerprint is there is skipped; one whose fingerprint
-differs is refused.
+What cannot work is told by `STAGE.check` before the first stage runs. Every stage leaves `done.json` with a
+fingerprint: SHA-256 of its own settings, the fingerprints of the stages it needs and the identity of the
+data. A stage whose fingerprint is there is skipped; one whose fingerprint differs is refused.
 """
 
 import json
@@ -57,6 +58,7 @@ class Stage:
         run: does the work and writes the output.
         splits: the parts of the data that it reads, attributes of the `Context`.
         starts: whether these settings give it another start, and it needs no stage.
+        check: raises where settings, data and named files do not go together.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stage:
     run: Callable[["Context"], None]
     splits: tuple[str, ...] = ("train",)
     starts: Callable[[Config], bool] = lambda config: False
+    check: Callable[["Context"], None] = lambda context: None
 
     def needed(self, config: Config) -> tuple[str, ...]:
         """The stages that it needs with these settings."""
@@ -128,9 +131,13 @@ class Context:
         """Where `stage` keeps `file`, or its folder."""
         return self.out / f"{ORDER.index(stage) + 1}_{stage}" / file
 
+    def scratch(self, stage: str, file: str = "") -> Path:
+        """Where `stage` keeps what it goes on from after an interruption; removed when the stage is done."""
+        return self.path(stage, "scratch") / file
+
     def checkpoint(self, stage: str) -> Path:
-        """The file from which an interrupted `stage` goes on; removed when the stage is done."""
-        return self.path(stage, "checkpoint.safetensors")
+        """The file from which an interrupted training of `stage` goes on."""
+        return self.scratch(stage, "checkpoint.safetensors")
 
     def log(self, text: str) -> None:
         """One line of progress on stderr."""
@@ -204,7 +211,7 @@ def fingerprint(stage: Stage, context: Context) -> str:
 
 
 def _selected(stages: str | Iterable[str], config: Config) -> list[Stage]:
-    """The stages of these names in their order; of all, those from the last one that has another start."""
+    """The stages of these names in their order, from the last one on that has another start."""
     if isinstance(stages, str):
         stages = ORDER if stages == "all" else [name.strip() for name in stages.split(",")]
     chosen = {get_stage(name).name for name in stages}
@@ -249,6 +256,7 @@ def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
             raise UserError(f"stage {stage.name}: needs stage {name} of the same settings; run that first")
     done, started = context.path(stage.name, "done.json"), context.path(stage.name, "started.json")
     if _recorded(done) == mark:
+        shutil.rmtree(context.scratch(stage.name), ignore_errors=True)
         context.log(f"{stage.name}: done")
         return False
     if {_recorded(started), _recorded(done)} - {None, mark}:
@@ -262,7 +270,7 @@ def run_stage(stage: Stage, context: Context, redo: bool = False) -> bool:
     context.log(f"{stage.name}: running")
     stage.run(context)
     _record(done, stage, mark, context.config)
-    context.checkpoint(stage.name).unlink(missing_ok=True)
+    shutil.rmtree(context.scratch(stage.name), ignore_errors=True)
     return True
 
 
@@ -300,7 +308,8 @@ def train(
     context = Context(Path(data), Path(out), config, torch.device(device), progress, after_epoch, extra)
     selected = _selected(stages, config)
     for stage in selected:
-        fingerprint(stage, context)  # what cannot be read is told before anything is trained
+        stage.check(context)  # what cannot work is told before anything is trained
+        fingerprint(stage, context)
     for stage in selected:
         run_stage(stage, context, redo)
     return context

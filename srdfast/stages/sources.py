@@ -49,13 +49,6 @@ def trained_sources(context: Context) -> list[nn.Module]:
     return [_trained(context, number) for number in range(context.config.refine_sources)]
 
 
-def forget_sources(context: Context) -> None:
-    """Removes their files."""
-    for number in range(context.config.refine_sources):
-        for name in ("source", "source-checkpoint"):
-            _file(context, name, number).unlink(missing_ok=True)
-
-
 def _trained(context: Context, number: int) -> nn.Module:
     """Classifier `number`: from its file, or trained on the clean training images."""
     path = _file(context, "source", number)
@@ -98,4 +91,4 @@ def _train(context: Context, number: int, network: nn.Module) -> None:
 
 
 def _file(context: Context, name: str, number: int) -> Path:
-    return context.path("refine", f"{name}-{number + 1}.safetensors")
+    return context.scratch("refine", f"{name}-{number + 1}.safetensors")

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from ..attacks import Model
 from ..attacks.base import per_image
-from ..training import Batch, Loss
+from ..training import Batch, Loss, Schedule
 from .config import Config
-from .pairs import Pairs, drawn_version
+from .pairs import Attacked, Choices
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,47 @@ class Terms:
         return cls(**{term.name: getattr(config, f"refine_{term.name}") for term in fields(cls)})
 
 
-def task_loss(classifiers: Sequence[Model], pairs: Pairs, chosen: bool, terms: Terms) -> Loss:
+def task_schedule(
+    epochs: int, rate: float, seed: int, batch: int = Config.refine_batch, bf16: bool = True
+) -> Schedule:
+    """How what purifies is trained by `task_loss`, the dictionaries and their rivals alike."""
+    return Schedule(
+        epochs,
+        batch=batch,
+        learning_rate=rate,
+        weight_decay=0.0,
+        optimizer="adam",
+        warmup=0.1,
+        bf16=bf16,
+        augment=False,
+        seed=seed,
+    )
+
+
+def task_loss(
+    classifiers: Sequence[Model], attacked: Attacked, choices: Choices | None, terms: Terms
+) -> Loss:
     """How far purified images are from the clean ones for one of `classifiers`, drawn for each step.
 
     The mean squared difference of the logits + pixel_weight x the mean absolute difference of the pixels +
-    label_weight x the cross-entropy with the true label. The first classifier is the protected one.
+    label_weight x the cross-entropy with the true label.
+
+    Args:
+        classifiers: images -> logits; the first is the protected one.
+        attacked: the attacked versions of the images trained on.
+        choices: the cluster that the module is told of each image; None: none.
+        terms: of the loss.
     """
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         device = batch.images.device
         spared = (torch.rand(len(batch.rows), generator=batch.generator) < terms.clean_share).to(device)
         mirrored = (torch.rand(len(batch.rows), generator=batch.generator) < 0.5).to(device)
-        version = drawn_version(len(pairs.attacked), batch.generator)
-        inputs, clusters = pairs.on(device).inputs(batch.rows, spared, version)
-        noisy = torch.where(per_image(spared), batch.images, inputs)
+        others, version = attacked.drawn(batch.rows, batch.generator)
+        noisy = torch.where(per_image(spared), batch.images, others)
         noisy, clean = (_mirror(images, mirrored) for images in (noisy, batch.images))
-        purified = module(noisy, clusters if chosen else None).float()
+        clusters = choices.of(batch.rows, spared, version) if choices else None
+        purified = module(noisy, clusters).float()
         classifier = classifiers[_listener(len(classifiers), terms.protected_share, batch.generator)]
         with torch.no_grad():
             wanted = classifier(clean).float()
