@@ -3,7 +3,7 @@
 
 All randomness of an epoch comes from one generator seeded by (seed, epoch), and the checkpoint written after
 an epoch holds weights, optimizer and history. So a run that is killed and resumed ends with the same bits as
-one that is not.
+one that is not, on a CPU with the same number of threads; some of torch's GPU kernels add in any order.
 """
 
 import math
