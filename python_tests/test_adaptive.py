@@ -2,13 +2,15 @@
 """The adaptive attacks on defences whose weak place is known, their checks, the record to resume from."""
 
 import json
+from dataclasses import replace
 
+import cases
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from srdfast import Purifier, attacks, pretrained
+from srdfast import Purifier, attacks, pretrained, split
 from srdfast.attacks import ATTACKS
 from srdfast.data import Dataset
 from srdfast.defences import (
@@ -27,7 +29,7 @@ from srdfast.evaluation.columns import COLUMNS
 from srdfast.evaluation.gray_box import GRAY_BOX
 from srdfast.evaluation.outcomes import FILE, Outcomes
 from srdfast.evaluation.presets import PRESETS
-from srdfast.networks import load_network
+from srdfast.networks import ResNet, load_network
 
 SETTINGS = Settings(adaptive_steps=3, queries=10, auto_steps=3, targets=2, adaptive_images=4)
 shipped = pytest.mark.skipif(
@@ -81,17 +83,36 @@ def test_each_breaks_an_open_classifier_within_its_budget(name, greys):
     assert right(case, attacked) == 0
 
 
-def test_the_low_pass_backward_is_the_low_pass_of_the_gradient():
+@pytest.mark.parametrize("strength", [5.0, 60.0])
+def test_the_low_pass_backward_is_the_low_pass_of_the_gradient(strength):
     images = torch.rand(2, 3, 8, 8, requires_grad=True)
     weights = torch.randn(192, 2)
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2, bias=False))
     net[1].weight = nn.Parameter(weights.T)
-    pipeline = Pipeline(Row("round", lambda x, y: x.round()), net, torch.zeros(2, dtype=torch.long), "low")
+    row = Row("round", lambda x, y: x.round(), split_strength=strength)
+    pipeline = Pipeline(row, net, torch.zeros(2, dtype=torch.long), "low")
     gradient = torch.autograd.grad(pipeline(images)[:, 0].sum(), images)[0]
-    expected = attacks.low_band.low_pass(weights[:, 0].view(1, 3, 8, 8), 5.0).expand_as(images)
+    expected = attacks.low_band.low_pass(weights[:, 0].view(1, 3, 8, 8), strength).expand_as(images)
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="backward: expected"):
         Pipeline(Row("a"), net, torch.zeros(2), "sideways")
+
+
+def test_the_low_band_attack_changes_the_low_band_of_the_purifiers_split():
+    """The gradient is a wave, eight pixels long, and ten times weaker one of no length.
+
+    The low band of strength 5 holds more of the first, that of strength 60 more of the second.
+    """
+    bank = replace(cases.bank(np.random.default_rng(0), latent=32), split_strength=60.0)
+    row = purifier_row("srdfast", Purifier(bank, ResNet(10, 4, classes=2)).eval())
+    wave = torch.arange(32).mul(2 * torch.pi / 8).cos().expand(3, 32, 32)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    net[1].weight = nn.Parameter(torch.stack([-wave - 0.1, wave + 0.1]).flatten(1) / 100)
+    images = torch.full((1, 3, 32, 32), 0.5)
+    case = Case(replace(row, exact=None), net, images, torch.zeros(1, dtype=torch.long), SETTINGS, 0)
+    change = ADAPTIVE["low_band"].run(case) - images
+    high = split(change, 60.0)[1]
+    assert change.abs().max() > 7 / 255 and high.square().sum() < 0.1 * change.square().sum()
 
 
 def test_a_part_of_a_pipeline_keeps_its_labels(greys):
@@ -177,6 +198,19 @@ def test_what_was_measured_is_not_measured_again(dataset, tmp_path, monkeypatch)
     changed = [Row("plain", identity="of another kind")]
     with pytest.raises(pytest.fail.Exception):
         evaluate(Brightness(), changed, dataset, settings, out=tmp_path)
+
+
+def test_outcomes_of_another_band_are_not_taken(dataset, tmp_path):
+    def columns_measured(strength):
+        before = len((tmp_path / FILE).read_text().splitlines()) if (tmp_path / FILE).exists() else 0
+        rows = [Row("round", lambda x, y: x.round(), split_strength=strength)]
+        settings = Settings(adaptive=("bpda", "bpda_low", "low_band"), adaptive_images=4, adaptive_steps=1)
+        evaluate(Brightness(), rows, dataset, settings, out=tmp_path)
+        lines = (tmp_path / FILE).read_text().splitlines()[before:]
+        return [json.loads(line)["column"] for line in lines]
+
+    assert {"clean", "bpda", "bpda_low", "low_band"} <= set(columns_measured(5.0))
+    assert columns_measured(60.0) == ["bpda_low", "low_band"]
 
 
 def test_an_interruption_loses_no_more_than_a_line(dataset, tmp_path):

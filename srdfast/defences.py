@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .purifier import Purifier
 
 SRDFAST = "srdfast"
-SPLIT_STRENGTH = 5.0  # of the low-pass that BPDA may take for a purifier's gradient
 BACKWARDS = ("identity", "low", "exact")
 
 Defend = Callable[[Tensor, Tensor], Tensor]
@@ -40,6 +39,8 @@ class Row:
         sample: the row is so slow that only the first so many images of each column are measured, and BPDA
             alone of the adaptive attacks.
         identity: tells rows of the same name but other parameters apart when results are resumed.
+        split_strength: of the low-pass filter (`srdfast.split`) that attackers who know the band take, at
+            least 0; for a purifier, that of its bank.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Row:
     gray_box: nn.Module | None = None
     sample: int | None = None
     identity: str = ""
+    split_strength: float = 5.0
 
 
 def standard_rows(
@@ -152,7 +154,7 @@ def _coded(name: str, purifier: Purifier, choose: Callable[[Tensor, Tensor], Ten
         finally:
             purifier.grad_mode = before
 
-    return Row(name, defend, exact=exact)
+    return Row(name, defend, exact=exact, split_strength=purifier.bank.split_strength)
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -220,4 +222,4 @@ class Pipeline(nn.Module):
         )
 
     def _approximate(self, gradient: Tensor) -> Tensor:
-        return low_pass(gradient, SPLIT_STRENGTH) if self.backward_mode == "low" else gradient
+        return low_pass(gradient, self.row.split_strength) if self.backward_mode == "low" else gradient

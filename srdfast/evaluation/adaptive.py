@@ -77,6 +77,7 @@ class Adaptive:
         applies: to which rows.
         counts: whether an image it breaks counts as broken in the worst case (a sanity check does not).
         group: the threat model, "adaptive" or "black box".
+        of_band: whether it depends on the row's `split_strength`.
     """
 
     heading: str
@@ -85,6 +86,7 @@ class Adaptive:
     applies: Callable[[Row], bool] = lambda row: True
     counts: bool = True
     group: str = "adaptive"
+    of_band: bool = False
 
 
 class Selector(nn.Module):
@@ -222,6 +224,7 @@ def in_the_low_band(case: Case) -> Tensor:
         settings.epsilon,
         settings.step,
         settings.adaptive_steps,
+        case.row.split_strength,
     )
 
 
@@ -263,7 +266,9 @@ def _chooses(row: Row) -> bool:
 
 ADAPTIVE: dict[str, Adaptive] = {
     "bpda": Adaptive("BPDA", "PGD, the defence's gradient taken as the identity", bpda),
-    "bpda_low": Adaptive("BPDA, low-pass", "PGD, its gradient taken as the low-pass's", bpda_low, _defends),
+    "bpda_low": Adaptive(
+        "BPDA, low-pass", "PGD, its gradient taken as the low-pass's", bpda_low, _defends, of_band=True
+    ),
     "exact": Adaptive("exact", "PGD, its gradient computed", exact, lambda row: row.exact is not None),
     "auto": Adaptive("AutoAttack", "APGD-CE, APGD-T, FAB-T and Square, best gradient there is", auto),
     "each_dictionary": Adaptive(
@@ -272,7 +277,10 @@ ADAPTIVE: dict[str, Adaptive] = {
     "selector": Adaptive("selector", "PGD on the choice of dictionary alone", selector, _chooses),
     "joint": Adaptive("joint", "exact PGD on classifier and choice together", joint, _chooses),
     "low_band": Adaptive(
-        "low band", "PGD, best gradient there is, whose change lies in the low band", in_the_low_band
+        "low band",
+        "PGD, best gradient there is, whose change lies in the low band",
+        in_the_low_band,
+        of_band=True,
     ),
     "square": Adaptive("Square", "random search", square, group="black box"),
     "unbounded": Adaptive(

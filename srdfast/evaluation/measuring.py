@@ -147,14 +147,15 @@ class Run:
     def _key(self, row: Row, column: str, batch: Batch, source: nn.Module) -> str:
         settings = {name: value for name, value in asdict(self.settings).items() if name not in NOT_MEASURED}
         network = row.network or self.classifier
-        return key_of(
-            {
-                "row": [row.name, row.identity, self.marks[id(network)], self.marks[id(source)]],
-                "column": column,
-                "settings": settings,
-                "batch": [batch.start, batch.identity],
-            }
-        )
+        parts: dict[str, Any] = {
+            "row": [row.name, row.identity, self.marks[id(network)], self.marks[id(source)]],
+            "column": column,
+            "settings": settings,
+            "batch": [batch.start, batch.identity],
+        }
+        if column in ADAPTIVE and ADAPTIVE[column].of_band:
+            parts["split_strength"] = row.split_strength
+        return key_of(parts)
 
     def _keep(self, key: str, right: np.ndarray, row: Row, column: str, batch: Batch) -> None:
         self.outcomes.put(key, right, {"row": row.name, "column": column, "first": batch.start})
