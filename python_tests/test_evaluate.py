@@ -15,7 +15,7 @@ from torch import nn
 import srdfast
 from srdfast import pretrained
 from srdfast.data import Dataset
-from srdfast.defences import Pipeline, Row, purifier_row
+from srdfast.defences import Pipeline, Row, purifier_row, standard_rows
 from srdfast.evaluate import Settings, evaluate, page
 from srdfast.networks import ResNet
 from srdfast.pictures import View, draw, perturbation
@@ -136,6 +136,9 @@ def test_purifiers_of_other_settings_are_told_apart():
     made.append(srdfast.Purifier(replace(bank, split_strength=9.0), encoder))
     same, *others = (purifier_row("row", purifier).identity for purifier in made)
     assert others[0] == same and len({same, *others}) == 5
+    weak, strong = ({row.name: row for row in standard_rows(each)} for each in (made[0], made[-1]))
+    assert weak["low band only"].identity != strong["low band only"].identity
+    assert [rows["low band only"].split_strength for rows in (weak, strong)] == [5.0, 9.0]
 
 
 def test_the_pipeline_takes_the_purifiers_gradient_as_the_identity():

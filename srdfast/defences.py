@@ -76,7 +76,9 @@ def standard_rows(
         }
     rows = [Row("no defence")]
     rows += [image_row(name, rival) for name, rival in rivals.items()]
-    rows.append(image_row("low band only", low_band(purifier.bank.split_strength)))
+    strength = purifier.bank.split_strength
+    low = image_row("low band only", low_band(strength))
+    rows.append(replace(low, identity=str(strength), split_strength=strength))
     if one_dictionary is not None:
         rows.append(purifier_row("srdfast, one dictionary", one_dictionary))
     if denoiser is not None:
