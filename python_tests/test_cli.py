@@ -356,6 +356,22 @@ def test_an_exported_classifier_is_evaluated_as_the_network_is(models, dataset, 
     assert "not a program of torch.export" in fails(capsys, *arguments, tmp_path / "weights.pt2")
 
 
+def test_data_of_other_classes_are_refused_before_anything_is_made(models, dataset, tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(dataset, data)
+    for split in ("train", "val"):
+        shutil.copytree(data / split / "dark", data / split / "grey")
+    arguments = ("evaluate", models / "tiny.safetensors", "--data", data, "--size", 16, "--out", out)
+    arguments += ("--opponents", tmp_path / "opponents")
+    assert "purifier: expected one of 3 classes, got 2" in fails(capsys, *arguments)
+    network = ResNet(depth=10, width=2, classes=3)
+    save_network(tmp_path / "three.safetensors", network)
+    arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 16, "--out", out)
+    line = fails(capsys, *arguments, "--classifier", tmp_path / "three.safetensors")
+    assert "classifier: expected one of 2 classes, got 3" in line
+    assert not out.exists() and not (tmp_path / "opponents").exists()
+
+
 def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((models / "tiny.safetensors").read_bytes())

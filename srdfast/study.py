@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .classifiers import Program
+from .classifiers import Program, require_fits
 from .data import Dataset
 from .defences import (
     SRDFAST,
@@ -33,9 +33,11 @@ from .defences import (
     random_dictionary_row,
     standard_rows,
 )
+from .errors import DataError
 from .evaluate import Settings, evaluate, page
 from .evaluation.outcomes import key_of
 from .files import atomic_write, load_tensors, save_tensors
+from .networks import ResNet
 from .opponents.stl import learn_filters, stl
 from .opponents.strengths import CANDIDATES, Scores, best_rivals, measure_strengths
 from .opponents.training import Opponents
@@ -145,7 +147,12 @@ def study(
         progress: bars on stderr; by default only on a terminal.
         parts: names of `PARTS`; by default all that can be measured: without opponents the first alone, and
             those that fine-tune the classifier unless it is an exported program.
+
+    Raises:
+        DataError: the purifier or the classifier is for other classes or images than the data.
+        ValueError: a part is unknown or cannot be measured.
     """
+    _require_fits(subject)
     chosen = _chosen_parts(subject, parts)
     scores = _strengths(subject, settings, out) if set(chosen) - {"tuned", "known"} else {}
     reports = {}
@@ -160,6 +167,16 @@ def study(
         row = purifier_row(SRDFAST, subject.purifier)
         page(Path(out) / "pictures.png", subject.classifier, row, subject.test, settings, subject.device)
     return found
+
+
+def _require_fits(subject: Subject) -> None:
+    """Raise where the purifier or a classifier that tells its classes is not for the data."""
+    data, known = subject.test, len(subject.purifier.bank.classes)
+    classes, source = len(data.classes), f"data: {data.name}"
+    if known != classes:
+        raise DataError(f"purifier: expected one of {classes} classes, got {known} ({source})")
+    if isinstance(subject.classifier, ResNet | Program):
+        require_fits(subject.classifier, data.images.shape[1:], classes, source)
 
 
 def _chosen_parts(subject: Subject, parts: Sequence[str] | None) -> list[str]:
