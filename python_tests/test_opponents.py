@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trained opponents: of the stated cost, on the right images, resumable; the strengths of the others."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import srdfast.study
 from srdfast import LISTA, Purifier, SRDBank, pretrained
 from srdfast.clusters import Gaussians
 from srdfast.data import Dataset
@@ -25,8 +28,10 @@ from srdfast.rival_networks import (
     purifier_multiply_adds,
     save_opponent,
 )
+from srdfast.stages.config import Config
 from srdfast.stages.learned import dual_frame
-from srdfast.study import PARTS, Subject, study
+from srdfast.study import PARTS, Subject, study, validation_rows
+from srdfast.training import split_rows
 
 RECIPE = Recipe(
     pairs=8, denoiser_epochs=1, dictionary_epochs=1, tuning_epochs=1, second_images=30, validation=0.2
@@ -224,3 +229,24 @@ def test_stl_is_the_low_band_where_no_code_pays():
     found = stl(filters, penalty=1e3, iterations=50)(images)[1].permute(1, 2, 0)
     np.testing.assert_allclose(found, low, atol=2e-3)
     assert float((stl(filters, penalty=1e-3, iterations=50)(images) - images).abs().mean()) > 0
+
+
+def test_strengths_are_chosen_on_images_of_every_class_that_training_keeps_aside():
+    labels = np.arange(50_000) // 5000  # as in folders, class after class
+    rows = validation_rows(labels)
+    assert np.bincount(labels[rows]).tolist() == [30] * 10
+    learned, _ = split_rows(len(labels), Config().validation, Config().seed)
+    assert not set(rows) & set(learned)
+    assert len(set(rows)) == 300
+
+
+def test_strengths_on_other_images_are_measured_anew(purifier, classifier, train, tmp_path, monkeypatch):
+    def file_of(rows):
+        monkeypatch.setattr(srdfast.study, "validation_rows", lambda labels: np.array(rows))
+        study(Subject(purifier, classifier, train, train), settings, tmp_path)
+        return json.loads((tmp_path / "strengths.json").read_text())
+
+    settings = Settings(attacks=(), adaptive=(), adaptive_images=0)
+    first = file_of([0, 1])
+    assert file_of([0, 1]) == first
+    assert file_of([2, 3])["mark"] != first["mark"]

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from .classifiers import Program, require_fits
-from .data import Dataset
+from .data import Dataset, balanced_rows
 from .defences import (
     SRDFAST,
     Row,
@@ -53,7 +53,8 @@ PARTS = {
     "known": "B: the classifier fine-tuned, gray-box attackers know it as it is",
 }
 Folder = str | os.PathLike[str] | None
-VALIDATION_SHARE, VALIDATION_IMAGES = 0.02, 300  # of the training images; of these, for the rivals' strengths
+VALIDATION_SHARE, VALIDATION_SEED = 0.02, 0  # of the training images that the networks which ship did not see
+VALIDATION_IMAGES = 300  # of these, for the rivals' strengths
 
 
 @dataclass(frozen=True)
@@ -248,11 +249,13 @@ def _denoiser(subject: Subject) -> nn.Module | None:
 def _strengths(subject: Subject, settings: Settings, out: Folder) -> Scores:
     """What every strength of the rivals reaches; from `out` where it is known."""
     classifier = subject.classifier.to(subject.device).eval()
+    rows = validation_rows(subject.train.labels)
     tried = {name: list(strengths) for name, (_, strengths) in CANDIDATES.items()}
     mark = key_of(
         {
             "classifier": fingerprint(classifier),
             "data": subject.train.identity,
+            "rows": rows.tolist(),
             "tried": tried,
             "epsilon": settings.epsilon,
             "seed": settings.seed,
@@ -266,8 +269,6 @@ def _strengths(subject: Subject, settings: Settings, out: Folder) -> Scores:
                 name: {json.loads(key): (a, b) for key, (a, b) in scores.items()}
                 for name, scores in known["scores"].items()
             }
-    _, aside = split_rows(len(subject.train), VALIDATION_SHARE, settings.seed)
-    rows = aside[:VALIDATION_IMAGES]
     images = torch.from_numpy(subject.train.images[rows]).to(subject.device).float() / 255
     labels = torch.from_numpy(subject.train.labels[rows]).to(subject.device)
     scores = measure_strengths(classifier, images, labels, settings.epsilon, settings.batch, settings.seed)
@@ -275,6 +276,19 @@ def _strengths(subject: Subject, settings: Settings, out: Folder) -> Scores:
         with atomic_write(path) as file:
             file.write_text(json.dumps({"mark": mark, "scores": scores}, indent=2) + "\n", encoding="utf-8")
     return scores
+
+
+def validation_rows(labels: np.ndarray) -> np.ndarray:
+    """Rows of the training images on which the rivals' strengths are chosen, int64, the classes in balance.
+
+    They are among those that training with the usual settings keeps aside. With another seed than its own
+    they would be images that the classifier learned from, which it knows whatever is done to them.
+
+    Args:
+        labels: int64 [images], of the training images.
+    """
+    _, aside = split_rows(len(labels), VALIDATION_SHARE, VALIDATION_SEED)
+    return aside[balanced_rows(labels[aside], VALIDATION_IMAGES)]
 
 
 def _filters(subject: Subject, out: Folder) -> np.ndarray:
