@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import shutil
+import sys
 import time
 
 import numpy as np
@@ -155,6 +156,8 @@ def test_the_module_is_the_command(python):
         (["purify", "a.png", "--out", "o", "--device", "gpu"], "expected auto, cpu, cuda or cuda:N"),
         (["evaluate", "nowhere", "--data", "d"], "nowhere"),
         (["evaluate", "nowhere", "--data", "d", "--images", "0"], "--images"),
+        (["evaluate", "nowhere", "--data", "d", "--stl", "-1"], "--stl: expected 0 or more, got -1"),
+        (["evaluate", "nowhere", "--data", "d", "--seed", "-1"], "seed: expected 0 or more, got -1"),
         (["evaluate", "nowhere", "--data", "d", "--attacks", "pgd,none_such"], "attacks"),
         (["evaluate", "nowhere", "--data", "d", "--epsilon", "2"], "epsilon: expected 0 to 1"),
         (["evaluate", "nowhere", "--data", "d", "--epsilon", "4/0"], "--epsilon"),
@@ -370,6 +373,29 @@ def test_data_of_other_classes_are_refused_before_anything_is_made(models, datas
     line = fails(capsys, *arguments, "--classifier", tmp_path / "three.safetensors")
     assert "classifier: expected one of 2 classes, got 3" in line
     assert not out.exists() and not (tmp_path / "opponents").exists()
+
+
+def test_no_part_at_all_is_refused(models, dataset, tmp_path, capsys):
+    arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 16)
+    line = fails(capsys, *arguments, "--parts", ",", "--out", tmp_path / "out")
+    assert "parts: expected at least one name out of untouched" in line
+
+
+def test_stl_without_sporco_is_refused_before_anything_is_measured(
+    models, dataset, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "sporco", None)
+    arguments = ("evaluate", models / "tiny.safetensors", "--data", dataset, "--size", 16)
+    line = fails(capsys, *arguments, "--stl", 1, "--out", tmp_path / "out")
+    assert line == 'srdfast: error: this needs sporco: pip install "srdfast[bench]"'
+    assert not (tmp_path / "out").exists()
+
+
+@shipped
+def test_a_shipped_network_can_be_protected(models):
+    found = cli._models(str(models / "tiny.safetensors"), "cifar10-classifier", "cpu")["classifier"]
+    expected = load_network(pretrained.path("cifar10-classifier"))
+    assert torch.equal(found.head.weight, expected.head.weight)
 
 
 def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):

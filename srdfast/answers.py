@@ -9,7 +9,11 @@ from .errors import UserError
 
 MISTAKES = (UserError, ValueError, TypeError, OSError)
 OF_TRAIN = ("torch", "sklearn", "faiss", "tqdm", "PIL", "matplotlib", "scipy", "skimage")
-EXTRAS = {**dict.fromkeys(OF_TRAIN, "train"), "av": "video"}  # by the package that is missing
+EXTRAS = {
+    **dict.fromkeys(OF_TRAIN, "train"),
+    "av": "video",
+    "sporco": "bench",
+}  # by the package that is missing
 
 
 def answer(run: Callable[[], int]) -> int:

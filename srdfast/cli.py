@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=Path, required=True, help="data set; its test images are used")
     evaluate.add_argument(
         "--classifier",
-        type=Path,
-        help="network to protect, of srdfast or a .pt2 of torch.export (default: the model's own)",
+        help="network to protect: file of srdfast, .pt2 of torch.export or shipped model "
+        "(default: the model's own)",
     )
     evaluate.add_argument(
         "--preset",
@@ -106,7 +106,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="also train and measure a denoiser, a second classifier and fine-tuned ones; kept in FOLDER",
     )
-    evaluate.add_argument("--parts", help="untouched, second, tuned, known: commas between (default: all)")
+    evaluate.add_argument(
+        "--parts",
+        help="untouched, second, tuned, known: commas between "
+        "(default: untouched; with --opponents all that the classifier bears)",
+    )
     evaluate.add_argument("--attacks", help="gray-box columns, with commas between (default: all)")
     evaluate.add_argument("--adaptive-attacks", help="adaptive columns, with commas between (default: all)")
     evaluate.add_argument(
@@ -245,8 +249,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     images, settings = PRESETS[options.preset]
     images = images if options.images is None else options.images
-    if images is not None and images < 1:
-        raise DataError(f"--images: expected 1 or more, got {images}")
+    for name, given, least in (("images", images, 1), ("stl", options.stl, 0)):
+        if given is not None and given < least:
+            raise DataError(f"--{name}: expected {least} or more, got {given}")
     adaptive = settings.adaptive_images if options.adaptive is None else options.adaptive
     settings = dataclasses.replace(
         settings,
@@ -287,7 +292,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
+def _models(model: str, classifier: str | None, device: str) -> dict[str, Any]:
     """Of `study.Subject`: the purifier, the classifier, and what else of a run is compared."""
     from . import pretrained
     from .classifiers import load_classifier, saved_classifier
@@ -301,7 +306,8 @@ def _models(model: str, classifier: Path | None, device: str) -> dict[str, Any]:
         file = pretrained.file_of(model)
         files = {name: file.with_name(f"{file.stem}-{name}.safetensors") for name in beside}
         files["purifier"] = file
-    network = classifier or saved_classifier(files["classifier"].with_suffix(""))
+    own = saved_classifier(files["classifier"].with_suffix(""))
+    network = own if classifier is None else pretrained.file_of(classifier)
     if not files["purifier"].exists():
         raise FileNotFoundError(f"{files['purifier']}: no such file; has the run come to its end?")
     if not network.exists():

@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,13 @@ def study(
 
     Raises:
         DataError: the purifier or the classifier is for other classes or images than the data.
-        ValueError: a part is unknown or cannot be measured.
+        ValueError: a part is unknown or cannot be measured, or `parts` names none.
+        ModuleNotFoundError: STL is to be measured, and sporco is not installed.
     """
     _require_fits(subject)
     chosen = _chosen_parts(subject, parts)
+    if subject.stl_images and "untouched" in chosen:
+        import_module("sporco")  # where it is missing, that is told now and not after hours
     scores = _strengths(subject, settings, out) if set(chosen) - {"tuned", "known"} else {}
     reports = {}
     for part in chosen:
@@ -184,6 +188,8 @@ def _chosen_parts(subject: Subject, parts: Sequence[str] | None) -> list[str]:
     obstacles = {part: _obstacle(subject, part) for part in PARTS}
     if parts is None:
         return [part for part in PARTS if not obstacles[part]]
+    if not parts:
+        raise ValueError(f"parts: expected at least one name out of {', '.join(PARTS)}, got none")
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"parts: expected names out of {', '.join(PARTS)}, got {part!r}")

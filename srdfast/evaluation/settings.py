@@ -68,5 +68,6 @@ class Settings:
             raise ValueError(f"epsilon: expected 0 to 1, got {self.epsilon}")
         if not 0 <= self.epsilon_l2 < math.inf:
             raise ValueError(f"epsilon_l2: expected a finite number, 0 or more, got {self.epsilon_l2}")
-        if self.adaptive_images < 0:
-            raise ValueError(f"adaptive_images: expected 0 or more, got {self.adaptive_images}")
+        for option in ("adaptive_images", "seed"):
+            if getattr(self, option) < 0:
+                raise ValueError(f"{option}: expected 0 or more, got {getattr(self, option)}")
