@@ -141,6 +141,16 @@ def test_purifiers_of_other_settings_are_told_apart():
     assert [rows["low band only"].split_strength for rows in (weak, strong)] == [5.0, 9.0]
 
 
+def test_extra_rows_stand_before_srdfast():
+    rng = np.random.default_rng(0)
+    purifier = srdfast.Purifier(cases.bank(rng, latent=32), ResNet(10, 4, classes=2))
+    usual, more = (
+        [row.name for row in standard_rows(purifier, extra=rows)] for rows in ([], [Row("a"), Row("b")])
+    )
+    place = usual.index("srdfast")
+    assert more == [*usual[:place], "a", "b", *usual[place:]]
+
+
 def test_the_pipeline_takes_the_purifiers_gradient_as_the_identity():
     images = torch.rand(3, 3, 8, 8, requires_grad=True)
     pipeline = Pipeline(Row("round", lambda x, y: x.round()), Brightness(), torch.zeros(3, dtype=torch.long))

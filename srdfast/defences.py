@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,7 @@ def standard_rows(
     one_dictionary: Purifier | None = None,
     rivals: dict[str, Purify] | None = None,
     denoiser: nn.Module | None = None,
+    extra: Sequence[Row] = (),
 ) -> list[Row]:
     """No defence, the rivals, srdfast, and the encoder that chooses its dictionaries.
 
@@ -67,6 +68,7 @@ def standard_rows(
         one_dictionary: a purifier with a single dictionary for all images, to compare with.
         rivals: by name, instead of the usual strengths of JPEG, median and total variation.
         denoiser: a convolutional denoiser to compare with.
+        extra: rows to stand between these rivals and srdfast.
     """
     if rivals is None:
         rivals = {
@@ -83,7 +85,7 @@ def standard_rows(
         rows.append(purifier_row("srdfast, one dictionary", one_dictionary))
     if denoiser is not None:
         rows.append(module_row("convolutional denoiser", denoiser))
-    rows.append(purifier_row(SRDFAST, purifier))
+    rows += [*extra, purifier_row(SRDFAST, purifier)]
     rows.append(purifier_row("srdfast, told the true class", purifier, told=True))
     rows.append(Row("encoder alone", network=purifier.encoder))
     return rows

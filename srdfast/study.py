@@ -225,19 +225,18 @@ def _part(part: str, subject: Subject, rivals: dict[str, Purify], out: Folder) -
 
 def _rows(subject: Subject, rivals: dict[str, Purify], out: Folder) -> list[Row]:
     """All rows before the protected classifier."""
-    rows = _common_rows(subject, rivals)
-    rows.insert(-3, random_dictionary_row("random dictionary", subject.purifier))
+    extra = [random_dictionary_row("random dictionary", subject.purifier)]
     if subject.stl_images:
         filters = _filters(subject, out)
         row = image_row("STL (SPORCO)", stl(filters))
         mark = sha256(filters.tobytes()).hexdigest()
-        rows.insert(-3, replace(row, sample=subject.stl_images, identity=mark))
-    return rows
+        extra.append(replace(row, sample=subject.stl_images, identity=mark))
+    return _common_rows(subject, rivals, extra)
 
 
-def _common_rows(subject: Subject, rivals: dict[str, Purify]) -> list[Row]:
-    """Those that stand before the second classifier too."""
-    return standard_rows(subject.purifier, _one_dictionary(subject), rivals, _denoiser(subject))
+def _common_rows(subject: Subject, rivals: dict[str, Purify], extra: Sequence[Row] = ()) -> list[Row]:
+    """Those that stand before the second classifier too, and `extra` before srdfast."""
+    return standard_rows(subject.purifier, _one_dictionary(subject), rivals, _denoiser(subject), extra)
 
 
 def _one_dictionary(subject: Subject) -> Purifier | None:
