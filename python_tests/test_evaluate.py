@@ -211,6 +211,20 @@ def test_the_table_is_aligned_and_states_the_threat_models(report):
     assert "knows everything" in report.table()
 
 
+def test_the_steps_of_every_attack_are_told(dataset):
+    attacks = ("fgsm", "pgd", "pgd_long", "mi_fgsm", "auto_attack", "pgd_l2", "deepfool", "carlini_wagner")
+    numbers = dict(steps=3, long_steps=4, auto_steps=5, targets=1, queries=6, carlini_steps=2)
+    settings = Settings(attacks=attacks, adaptive_images=0, **numbers)
+    meanings = evaluate(Brightness(), [Row("none")], dataset, settings).meanings()
+    told = (
+        "FGSM: one step; PGD: 3 steps; PGD, long: 4 steps; MI-FGSM: 10 steps; AutoAttack: 5 steps, 6 queries"
+    )
+    assert f"({told})" in meanings["gray-box"]
+    assert (
+        "(PGD: 3 steps; DeepFool: at most 50 steps; C&W: 2 steps for each weight)" in meanings["gray-box L2"]
+    )
+
+
 def test_the_json_is_complete(report, tmp_path):
     report.save_json(tmp_path / "new" / "report.json")
     found = json.loads((tmp_path / "new" / "report.json").read_text())

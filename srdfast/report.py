@@ -24,9 +24,9 @@ PARTS = (("gray-box", "gray-box L2"), ("corruption",), ("adaptive", "black box")
 MEANINGS = {
     "gray-box": (
         "the attacker knows a network and not the defence. The images are made once, on the undefended "
-        "network ({steps} steps; FGSM: one), and shown to every row."
+        "network ({efforts}), and shown to every row."
     ),
-    "gray-box L2": "the same, with changes of at most {epsilon_l2:g} in the L2 norm.",
+    "gray-box L2": "the same, with changes of at most {epsilon_l2:g} in the L2 norm ({efforts}).",
     "corruption": "no attacker: CIFAR-10-C's corruptions at severity {severity}.",
     "adaptive": (
         "the attacker knows everything and attacks the row's whole pipeline (PGD: {adaptive_steps} steps). "
@@ -192,11 +192,21 @@ class Report:
     def meanings(self) -> dict[str, str]:
         """The threat model of every group of columns present, in words."""
         attack, groups = self.settings["attacks"], {COLUMNS[column].group for column in self.columns}
-        meanings = {group: text.format(**attack) for group, text in MEANINGS.items() if group in groups}
+        meanings = {
+            group: text.format(**attack, efforts=self._efforts(group))
+            for group, text in MEANINGS.items()
+            if group in groups
+        }
         for column in self.columns:
             if COLUMNS[column].meaning and column not in USUAL:
                 meanings[COLUMNS[column].heading] = f"{COLUMNS[column].meaning}."
         return {**meanings, **({"worst": WORST} if "worst" in self.columns else {})}
+
+    def _efforts(self, group: str) -> str:
+        """How much the attackers of a group's columns do, in words."""
+        columns = (COLUMNS[column] for column in self.columns if COLUMNS[column].group == group)
+        told = (f"{column.heading}: {column.effort}" for column in columns if column.effort)
+        return "; ".join(told).format(**self.settings["attacks"])
 
     def _table(self, part: tuple[str, ...]) -> list[str]:
         names = [*self.cells, INTERVAL]

@@ -17,17 +17,19 @@ class Column:
         heading: its name.
         group: the threat model over it; empty: none.
         meaning: what its attacker does, where the group does not say it.
+        effort: how much, with names of settings in braces, where the group tells it of each column.
     """
 
     heading: str
     group: str = ""
     meaning: str = ""
+    effort: str = ""
 
 
 COLUMNS: dict[str, Column] = {
     "clean": Column("clean"),
     **{
-        name: Column(column.heading, column.group)
+        name: Column(column.heading, column.group, effort=column.effort)
         for name, column in GRAY_BOX.items()
         if column.group != CORRUPTION
     },

@@ -27,11 +27,13 @@ class GrayBox:
         heading: of the column.
         group: "gray-box" (L-infinity), "gray-box L2" or "corruption".
         run: (model, images, labels, settings, seed) -> images.
+        effort: how much the attacker does, with names of settings in braces; empty: its name says all.
     """
 
     heading: str
     group: str
     run: Callable[[attacks.Model, Tensor, Tensor, Settings, int], Tensor]
+    effort: str = ""
 
 
 def _pgd(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) -> Tensor:
@@ -42,12 +44,24 @@ def _long_pgd(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) ->
     return attacks.pgd(m, x, y, s.epsilon, s.step / 4, s.long_steps, seed=seed)
 
 
+def _mi(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) -> Tensor:
+    return attacks.mi_fgsm(m, x, y, s.epsilon, MOMENTUM_STEPS)
+
+
 def _vmi(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) -> Tensor:
-    return attacks.vmi_fgsm(m, x, y, s.epsilon, neighbours=s.neighbours, seed=seed)
+    return attacks.vmi_fgsm(m, x, y, s.epsilon, MOMENTUM_STEPS, neighbours=s.neighbours, seed=seed)
+
+
+def _pgd_l2(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) -> Tensor:
+    return attacks.pgd_l2(m, x, y, s.epsilon_l2, steps=s.steps, seed=seed)
 
 
 def _auto(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) -> Tensor:
     return attacks.auto_attack(m, x, y, s.epsilon, s.auto_steps, s.targets, s.queries, seed)
+
+
+def _deepfool(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) -> Tensor:
+    return attacks.deepfool(m, x, y, s.epsilon_l2, DEEPFOOL_STEPS)
 
 
 def _carlini_wagner(m: attacks.Model, x: Tensor, y: Tensor, s: Settings, seed: int) -> Tensor:
@@ -58,20 +72,19 @@ def _corrupt(name: str, m: attacks.Model, x: Tensor, y: Tensor, s: Settings, see
     return attacks.CORRUPTIONS[name](x, s.severity, seed=seed)
 
 
+MOMENTUM_STEPS, DEEPFOOL_STEPS = 10, 50  # as their authors took
 LINF, L2, CORRUPTION = "gray-box", "gray-box L2", "corruption"
 
 GRAY_BOX: dict[str, GrayBox] = {
-    "fgsm": GrayBox("FGSM", LINF, lambda m, x, y, s, seed: attacks.fgsm(m, x, y, s.epsilon)),
-    "pgd": GrayBox("PGD", LINF, _pgd),
-    "pgd_long": GrayBox("PGD, long", LINF, _long_pgd),
-    "mi_fgsm": GrayBox("MI-FGSM", LINF, lambda m, x, y, s, seed: attacks.mi_fgsm(m, x, y, s.epsilon, 10)),
-    "vmi_fgsm": GrayBox("VMI-FGSM", LINF, _vmi),
-    "auto_attack": GrayBox("AutoAttack", LINF, _auto),
-    "pgd_l2": GrayBox(
-        "PGD", L2, lambda m, x, y, s, seed: attacks.pgd_l2(m, x, y, s.epsilon_l2, steps=s.steps, seed=seed)
-    ),
-    "deepfool": GrayBox("DeepFool", L2, lambda m, x, y, s, seed: attacks.deepfool(m, x, y, s.epsilon_l2)),
-    "carlini_wagner": GrayBox("C&W", L2, _carlini_wagner),
+    "fgsm": GrayBox("FGSM", LINF, lambda m, x, y, s, seed: attacks.fgsm(m, x, y, s.epsilon), "one step"),
+    "pgd": GrayBox("PGD", LINF, _pgd, "{steps} steps"),
+    "pgd_long": GrayBox("PGD, long", LINF, _long_pgd, "{long_steps} steps"),
+    "mi_fgsm": GrayBox("MI-FGSM", LINF, _mi, f"{MOMENTUM_STEPS} steps"),
+    "vmi_fgsm": GrayBox("VMI-FGSM", LINF, _vmi, f"{MOMENTUM_STEPS} steps"),
+    "auto_attack": GrayBox("AutoAttack", LINF, _auto, "{auto_steps} steps, {queries} queries"),
+    "pgd_l2": GrayBox("PGD", L2, _pgd_l2, "{steps} steps"),
+    "deepfool": GrayBox("DeepFool", L2, _deepfool, f"at most {DEEPFOOL_STEPS} steps"),
+    "carlini_wagner": GrayBox("C&W", L2, _carlini_wagner, "{carlini_steps} steps for each weight"),
     **{
         name: GrayBox(name.replace("_", " "), CORRUPTION, partial(_corrupt, name))
         for name in attacks.CORRUPTIONS

@@ -18,8 +18,9 @@ class Settings:
         attacks: gray-box attacks, names of `srdfast.evaluation.gray_box.GRAY_BOX`.
         adaptive: adaptive attacks, names of `srdfast.evaluation.adaptive.ADAPTIVE`.
         epsilon: largest change of a pixel.
-        step: step of the iterated attacks.
-        steps: steps of the gray-box PGD attacks.
+        step: length of a step of PGD, gray-box and adaptive.
+        steps: steps of the gray-box PGD, in the maximum norm and in L2; the other gray-box attacks take
+            `long_steps`, `auto_steps`, `carlini_steps` or those of their authors.
         long_steps: steps of the long PGD, each a quarter as long.
         epsilon_l2: largest L2 norm of a change, of the L2 attacks.
         carlini_steps: steps of the attack of Carlini and Wagner for each weight.
