@@ -130,6 +130,30 @@ def test_the_selector_scores_as_the_purifier_chooses(cifar):
     assert logits.argmax(1).tolist() == chosen.tolist()
 
 
+def test_the_selector_knows_the_densities_where_two_looks_decide():
+    images = cases.smooth_to_rough(np.random.default_rng(1), 60)
+    purifier = cases.purifier_among(images, temperature=1.5, mirror=True)
+    gaussians, encoder = purifier.bank.gaussians, purifier.encoder
+    one = encoder.latents(images.flip(3)).double()
+    both = (one + encoder.latents(images).double()) / 2
+    means, variances, priors = (
+        torch.from_numpy(part).double()
+        for part in (gaussians.means, gaussians.variances, gaussians.log_priors)
+    )
+
+    def logits(latents):
+        density = torch.distributions.Normal(means, variances.sqrt()).log_prob(latents[:, None]).sum(2)
+        scores = priors + density
+        return torch.stack([scores[:, gaussians.labels == label].amax(1) for label in (0, 1)], 1)
+
+    found = Selector(purifier, 2)(images) * encoder.latent
+    apart = [(found - logits(latents)).abs().amax(1) < 1e-3 for latents in (one, both)]
+    doubtful = (logits(one)[:, 0] - logits(one)[:, 1]).abs() < 1
+    assert (apart[0] ^ apart[1]).all() and 5 < apart[1].sum() < 55 and apart[1][doubtful].all()
+    given = images.clone().requires_grad_()
+    assert torch.autograd.grad(Selector(purifier, 2)(given).sum(), given)[0].flatten(1).any(1).all()
+
+
 @shipped
 def test_attacks_on_the_choice_change_it(cifar):
     purifier, classifier, images, labels = cifar

@@ -34,7 +34,8 @@ class Choice:
 
 Rebuild = Callable[[Tensor, Tensor], Tensor]  # images, dictionaries int64 [batch]
 Look = Callable[[Tensor], Tensor]  # images -> latents, floating [batch, latent]
-Likeliest = Callable[[Tensor], tuple[Tensor, Tensor]]  # latents -> clusters int64, log-likelihoods, [batch]
+Likeliest = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Latents -> the likeliest clusters, int64 [batch], and log-likelihoods [batch] or [batch, clusters]."""
 Rows = Tensor | slice
 Tensors = tuple[Tensor, ...]
 
@@ -46,6 +47,13 @@ def likelihood_terms(tables: tuple[Tensor, Tensor, Tensor, Tensor]) -> Terms:
     """The terms of clusters' centre, scales, shifts and offsets, as `GaussianTables` has them."""
     centre, scales, shifts, offsets = (part.double() for part in tables)
     return centre, -scales.square(), 2 * scales * shifts, offsets - shifts.square().sum(0)
+
+
+def log_likelihoods(terms: Terms, latents: Tensor) -> Tensor:
+    """Log prior + log density of latents [batch, latent] in every cluster, float64 [batch, clusters]."""
+    centre, squares, slopes, constants = terms
+    away = latents.double() - centre
+    return constants + away.square() @ squares + away @ slopes
 
 
 @dataclass(frozen=True)
@@ -76,9 +84,7 @@ class Doubt:
             latents: floating [batch, latent].
             first: int64 [batch], the likeliest cluster.
         """
-        centre, squares, slopes, constants = self.terms
-        away = latents.double() - centre
-        scores = constants + away.square() @ squares + away @ slopes  # [batch, clusters]
+        scores = log_likelihoods(self.terms, latents)
         others = scores.masked_fill(self.labels[first][:, None] == self.labels, -torch.inf)
         gap = scores.gather(1, first[:, None])[:, 0] - others.amax(1)
         share = (torch.tanh(gap / (2 * self.temperature)) * SHARE_STEPS).round() / SHARE_STEPS
@@ -88,7 +94,7 @@ class Doubt:
 def choose(
     images: Tensor, look: Look, likeliest: Likeliest, doubt: Doubt | None, mirror: bool, counted: bool
 ) -> tuple[Choice, Tensor]:
-    """The choice for each image, and the log-likelihood of its cluster, floating [batch].
+    """The choice for each image, and the log-likelihoods that `likeliest` tells of the latents that decide.
 
     Args:
         images: floating [batch, channels, height, width].

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .. import attacks
 from ..attacks.base import cross_entropy, is_right, margin
+from ..choice import choose, likelihood_terms, log_likelihoods
 from ..defences import Pipeline, Row, fixed_dictionary_row
 from ..encoding import seen_by
 
@@ -99,45 +100,30 @@ class Selector(nn.Module):
         classes: number of classes.
     """
 
-    means: Tensor
-    precisions: Tensor
-    constants: Tensor
-
     def __init__(self, purifier: Purifier, classes: int) -> None:
         super().__init__()
-        gaussians, self.purifier, self.classes = purifier.bank.gaussians, purifier, classes
-        variances = torch.from_numpy(gaussians.variances)
-        self.register_buffer("means", torch.from_numpy(gaussians.means))  # [clusters, latent]
-        self.register_buffer("precisions", 1 / variances)
-        log_priors = torch.from_numpy(gaussians.log_priors)
-        self.register_buffer("constants", log_priors - variances.log().sum(1) / 2)
-        self.labels = torch.from_numpy(gaussians.labels)
-        self.to(purifier.synthesis.device)
+        self.purifier, self.classes = purifier, classes
+        self.terms, self.labels = likelihood_terms(purifier.tables()), purifier.cluster_labels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [batch, classes]."""
-        scores = self._scores(self._latents(images))  # [batch, clusters]
+        """Logits float64 [batch, classes]."""
+        purifier = self.purifier
+        _, scores = choose(
+            images, self._look, self._likeliest, purifier.doubt(), purifier.mirror, counted=False
+        )  # [batch, clusters]
         lowest = torch.finfo(scores.dtype).min / 1e6
         own = [scores[:, self.labels == label] for label in range(self.classes)]
         best = [part.amax(1) if part.shape[1] else part.new_full((len(part),), lowest) for part in own]
-        return torch.stack(best, 1) / self.means.shape[1]
-
-    def _scores(self, latents: Tensor) -> Tensor:
-        apart = latents[:, None] - self.means  # [batch, clusters, latent]
-        return self.constants - (apart.square() * self.precisions).sum(2) / 2
-
-    def _latents(self, images: Tensor) -> Tensor:
-        """Those that decide in `choice.choose`, with their gradient."""
-        mirror, doubt = self.purifier.mirror, self.purifier.doubt()
-        latents = self._look(images.flip(-1) if mirror else images)
-        if not mirror or doubt is None:
-            return latents
-        doubtful = doubt.share(latents, self._scores(latents).argmax(1)) < 1
-        return torch.where(doubtful[:, None], (latents + self._look(images)) / 2, latents)
+        return torch.stack(best, 1) / purifier.encoder.latent
 
     def _look(self, images: Tensor) -> Tensor:
+        """The encoder's latents with their gradient, unlike the purifier's own."""
         encoder = self.purifier.encoder
         return encoder.latents(seen_by(encoder, images, self.purifier.image_size))
+
+    def _likeliest(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        scores = log_likelihoods(self.terms, latents)
+        return scores.argmax(1), scores
 
 
 def bpda(case: Case) -> Tensor:
