@@ -398,6 +398,16 @@ def test_a_shipped_network_can_be_protected(models):
     assert torch.equal(found.head.weight, expected.head.weight)
 
 
+@pytest.mark.parametrize("stage", ["1_baseline", "7_refine"])
+def test_a_run_that_was_interrupted_is_not_evaluated(models, dataset, stage, tmp_path, capsys):
+    folder = tmp_path / "run" / stage
+    folder.mkdir(parents=True)
+    shutil.copy(models / "tiny.safetensors", folder / "purifier.safetensors")
+    shutil.copy(models / "tiny-classifier.safetensors", folder / "classifier.safetensors")
+    line = fails(capsys, "evaluate", tmp_path / "run", "--data", dataset)
+    assert "run: the run has not come to its end; srdfast train goes on with it" in line
+
+
 def test_evaluate_needs_a_classifier(models, dataset, tmp_path, capsys):
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((models / "tiny.safetensors").read_bytes())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .answers import answer, complain
-from .errors import DataError
+from .errors import DataError, UserError
 from .stages.config import Config
 from .video.options import add_arguments as add_video_arguments
 
@@ -294,22 +294,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _models(model: str, classifier: str | None, device: str) -> dict[str, Any]:
     """Of `study.Subject`: the purifier, the classifier, and what else of a run is compared."""
-    from . import pretrained
     from .classifiers import load_classifier, saved_classifier
+    from .pretrained import file_of
     from .purifier import Purifier
     from .rival_networks import load_denoiser
 
-    refined, beside = Path(model) / "7_refine", ("global", "denoiser", "classifier")
-    if refined.is_dir():
-        files = {name: refined / f"{name}.safetensors" for name in ("purifier", *beside)}
-    else:
-        file = pretrained.file_of(model)
-        files = {name: file.with_name(f"{file.stem}-{name}.safetensors") for name in beside}
-        files["purifier"] = file
+    files = _files(model)
     own = saved_classifier(files["classifier"].with_suffix(""))
-    network = own if classifier is None else pretrained.file_of(classifier)
-    if not files["purifier"].exists():
-        raise FileNotFoundError(f"{files['purifier']}: no such file; has the run come to its end?")
+    network = own if classifier is None else file_of(classifier)
     if not network.exists():
         raise FileNotFoundError(f"{network}: no such file; name the network to protect with --classifier")
     found: dict[str, Any] = {
@@ -321,6 +313,23 @@ def _models(model: str, classifier: str | None, device: str) -> dict[str, Any]:
     if files["denoiser"].exists():
         found["denoiser"] = load_denoiser(files["denoiser"]).to(device)
     return found
+
+
+def _files(model: str) -> dict[str, Path]:
+    """The files of a purifier and of what belongs to it; the rivals and the classifier need not be there."""
+    import torch
+
+    from .pretrained import file_of
+    from .stages.run import ORDER, Context
+
+    beside = ("global", "denoiser", "classifier")
+    training = Context(Path(), Path(model), Config(), torch.device("cpu"))
+    if any(training.path(stage).is_dir() for stage in ORDER):
+        if not training.path("refine", "done.json").is_file():
+            raise UserError(f"{model}: the run has not come to its end; srdfast train goes on with it")
+        return {name: training.path("refine", f"{name}.safetensors") for name in ("purifier", *beside)}
+    file = file_of(model)
+    return {"purifier": file, **{name: file.with_name(f"{file.stem}-{name}.safetensors") for name in beside}}
 
 
 def _bench(options: argparse.Namespace) -> int:
