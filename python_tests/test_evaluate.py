@@ -20,6 +20,7 @@ from srdfast.evaluate import Settings, evaluate, page
 from srdfast.networks import ResNet
 from srdfast.pictures import View, draw, perturbation
 from srdfast.report import Cell, Report, wilson
+from srdfast.rival_networks import multiply_adds, purifier_multiply_adds
 
 SETTINGS = Settings(steps=10, adaptive_steps=10, adaptive_images=10, batch=7)
 
@@ -149,6 +150,17 @@ def test_extra_rows_stand_before_srdfast():
     )
     place = usual.index("srdfast")
     assert more == [*usual[:place], "a", "b", *usual[place:]]
+
+
+def test_a_purifier_of_planes_costs_what_luma_and_chroma_cost():
+    encoder = ResNet(10, 4, classes=2)
+    bank = cases.bank(
+        np.random.default_rng(0), srdfast.LISTA(3), latent=32, atoms=20, patch=4, stride=2, channels=1
+    )
+    purifier = srdfast.Purifier(bank, encoder)
+    patches = 8 * 7 + 2 * 4 * 3  # of 18 x 15 pixels, and of two planes of 9 x 8
+    found = purifier_multiply_adds(purifier, (3, 18, 15)) - multiply_adds(encoder, (3, 18, 15))
+    assert found == patches * 2 * 3 * 20 * 16
 
 
 def test_the_pipeline_takes_the_purifiers_gradient_as_the_identity():

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -121,16 +121,25 @@ def multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
 def purifier_multiply_adds(purifier: Purifier, shape: Sequence[int]) -> int:
     """The same for a purifier with the coder LISTA and an image that is not in doubt.
 
-    Its encoder once, and two products a step and patch.
+    Its encoder once, and two products a step and patch. With dictionaries of one channel, the patches of RGB
+    are those of the luma and of two chroma planes of half its sides.
     """
     bank = purifier.bank
     if not isinstance(bank.coder, LISTA):
         raise ValueError(f"purifier: expected the coder LISTA, whose cost is fixed, got {bank.coder}")
-    along = [-(-(side - bank.patch) // bank.stride) + 1 for side in shape[1:]]
+    planes = [shape[1:]]
+    if shape[0] != bank.channels:
+        planes += [[math.ceil(side / 2) for side in shape[1:]]] * 2
+    patches = sum(_patches(plane, bank.patch, bank.stride) for plane in planes)
     products = 2 * bank.coder.steps * bank.synthesis.shape[1] * bank.synthesis.shape[2]
     size = purifier.image_size
     seen = shape if size is None else (shape[0], size, size)
-    return multiply_adds(purifier.encoder, seen) + int(np.prod(along)) * products
+    return multiply_adds(purifier.encoder, seen) + patches * products
+
+
+def _patches(sides: Sequence[int], patch: int, stride: int) -> int:
+    """How many patches cover an image; the last of a row or column overlaps more where they do not fit."""
+    return math.prod(math.ceil((side - patch) / stride) + 1 for side in sides)
 
 
 def denoiser_of_cost(budget: int, shape: Sequence[int]) -> Denoiser:
