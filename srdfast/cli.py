@@ -300,14 +300,12 @@ def _models(model: str, classifier: str | None, device: str) -> dict[str, Any]:
     from .rival_networks import load_denoiser
 
     files = _files(model)
+    found: dict[str, Any] = {"purifier": Purifier.load(files["purifier"]).to(device).eval()}
     own = saved_classifier(files["classifier"].with_suffix(""))
     network = own if classifier is None else file_of(classifier)
     if not network.exists():
         raise FileNotFoundError(f"{network}: no such file; name the network to protect with --classifier")
-    found: dict[str, Any] = {
-        "purifier": Purifier.load(files["purifier"]).to(device).eval(),
-        "classifier": load_classifier(network, device),
-    }
+    found["classifier"] = load_classifier(network, device)
     if files["global"].exists():
         found["one_dictionary"] = Purifier.load(files["global"]).to(device).eval()
     if files["denoiser"].exists():

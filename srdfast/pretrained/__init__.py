@@ -49,13 +49,13 @@ def path(name: str) -> Path:
 
 
 def file_of(name_or_path: str | os.PathLike[str]) -> Path:
-    """A file of one's own, or that of a shipped model: what has a suffix or is there is a path.
+    """A file of one's own, or that of a shipped model: what has a folder or a suffix or is there is a path.
 
     Raises:
         FileNotFoundError: neither; the message lists the models that ship.
     """
     own = Path(name_or_path)
-    return own if own.suffix or own.is_file() else path(str(name_or_path))
+    return own if len(own.parts) > 1 or own.suffix or own.is_file() else path(str(name_or_path))
 
 
 def sample(count: int | None = None) -> Dataset:
