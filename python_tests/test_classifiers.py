@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from devices import cuda_or_skip
+from programs import BATCH, export
 from torch import nn
 
 from srdfast.classifiers import (
@@ -17,8 +18,6 @@ from srdfast.classifiers import (
 from srdfast.defences import fingerprint
 from srdfast.errors import DataError, ModelFormatError
 from srdfast.networks import ResNet, save_network
-
-BATCH = ({0: torch.export.Dim("batch")},)
 
 
 class Foreign(nn.Module):
@@ -39,11 +38,6 @@ class Foreign(nn.Module):
 
     def forward(self, images):
         return self.layers((images - self.mean) / 0.2)
-
-
-def export(module, path, images=(2, 3, 32, 32), shapes=BATCH):
-    torch.export.save(torch.export.export(module.eval(), (torch.rand(images),), dynamic_shapes=shapes), path)
-    return path
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from programs import export
 
 import srdfast
 from srdfast import cli, pretrained
@@ -343,9 +344,7 @@ def test_a_shipped_purifier_is_evaluated_with_what_ships_beside_it(name):
 def test_an_exported_classifier_is_evaluated_as_the_network_is(models, dataset, tmp_path, capsys):
     tables = []
     network = load_network(models / "tiny-classifier.safetensors")
-    shapes = ({0: torch.export.Dim("batch")},)
-    program = torch.export.export(network, (torch.rand(2, 3, 16, 16),), dynamic_shapes=shapes)
-    torch.export.save(program, tmp_path / "tiny-classifier.pt2")
+    export(network, tmp_path / "tiny-classifier.pt2", images=(2, 3, 16, 16))
     shutil.copy(models / "tiny.safetensors", tmp_path)
     arguments = ("--data", dataset, "--size", 16, "--adaptive", 2, "--attacks", "fgsm", "--json")
     for folder in (models, tmp_path):

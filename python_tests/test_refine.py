@@ -14,6 +14,7 @@ import srdfast
 from srdfast import pretrained
 
 torch = pytest.importorskip("torch")
+from programs import export  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from srdfast.attacks import ATTACKS, attack_batches  # noqa: E402
@@ -455,8 +456,7 @@ def test_the_dictionaries_of_the_clusters_have_a_rate_of_their_own(data, finishe
 
 def test_an_exported_classifier_is_protected_too(data, finished, own, tmp_path):
     network, file = load_network(own), tmp_path / "own.pt2"
-    shapes = ({0: torch.export.Dim("batch")},)
-    torch.export.save(torch.export.export(network, (torch.rand(2, 3, 32, 32),), dynamic_shapes=shapes), file)
+    export(network, file)
     start = str(finished.path("refine", "purifier.safetensors"))
     config = replace(
         TINY, classifier=str(file), refine_start=start, refine_encoder_epochs=0, evaluate_images=10
