@@ -10,7 +10,6 @@ Where its latents then lie is estimated anew.
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ..attacks.base import per_image
 from ..clusters import Gaussians, fit_gaussians
@@ -19,7 +18,7 @@ from ..training import Batch, Loss, Schedule, augment, fit
 from .config import CLEAN_SHARE
 from .latents import encode
 from .pairs import IMAGES_TOGETHER, Attacked
-from .robust import likelihood_distance, training_attack
+from .robust import cluster_loss, likelihood_distance, training_attack
 from .run import Context
 
 RATE = 0.05  # peak learning rate
@@ -72,15 +71,10 @@ def tuned_gaussians(context: Context, attacked: Attacked, encoder: ResNet) -> Ga
 
 def transfer_loss(context: Context, attacked: Attacked) -> Loss:
     """Cross-entropy + beta x negative log-likelihood in the cluster, of images attacked in several ways."""
-    config, gaussians = context.config, context.gaussians
-    attack, own_share = training_attack(config), config.refine_encoder_own_share
-    means, variances = (
-        torch.from_numpy(part).to(context.device) for part in (gaussians.means, gaussians.variances)
-    )
-    assignment = torch.from_numpy(context.clusters[0]).to(context.device)
+    attack, own_share = training_attack(context.config), context.config.refine_encoder_own_share
+    of_images = cluster_loss(context, likelihood_distance)
 
     def loss(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        assert isinstance(net, ResNet)
         device = batch.images.device
         drawn = torch.rand(len(batch.rows), generator=batch.generator)
         transferred = ((drawn >= CLEAN_SHARE) & (drawn < 1 - own_share)).to(device)
@@ -90,9 +84,6 @@ def transfer_loss(context: Context, attacked: Attacked) -> Loss:
         images = torch.empty_like(batch.images).copy_(augment(images, batch.generator))
         if len(own):
             images[own] = attack(net, images[own], batch.labels[own], seed=batch.generator)
-        latents = net.latents(images)
-        logits = net.head(latents).float()
-        apart = likelihood_distance(latents.float(), assignment[batch.rows], means, variances)
-        return functional.cross_entropy(logits, batch.labels) + config.beta * apart, logits
+        return of_images(net, images, batch)
 
     return loss

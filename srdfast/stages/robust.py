@@ -92,21 +92,37 @@ def training_attack(config: Config) -> Callable[..., torch.Tensor]:
     return partial(pgd, epsilon=config.epsilon, step=step, steps=config.attack_steps)
 
 
-def adversarial_loss(context: Context) -> Loss:
-    """Cross-entropy + beta x distance, both of the adversarial image."""
-    config, gaussians = context.config, context.gaussians
-    distance, attack = DISTANCES[config.distance], training_attack(config)
+def cluster_loss(
+    context: Context, distance: Callable[..., torch.Tensor]
+) -> Callable[[nn.Module, torch.Tensor, Batch], tuple[torch.Tensor, torch.Tensor]]:
+    """A function of (network, images, batch) to cross-entropy + beta x distance, and the logits.
+
+    The images are what became of the batch's, whose labels and clusters they are to be taken for.
+    """
+    gaussians = context.gaussians
     means = torch.from_numpy(gaussians.means).to(context.device)
     variances = torch.from_numpy(gaussians.variances).to(context.device)
     assignment = torch.from_numpy(context.clusters[0]).to(context.device)
 
-    def loss(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(net: nn.Module, images: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         assert isinstance(net, ResNet)
-        adversarial = attack(net, batch.images, batch.labels, seed=batch.generator)
-        latents = net.latents(adversarial)
+        latents = net.latents(images)
         logits = net.head(latents).float()
         apart = distance(latents.float(), assignment[batch.rows], means, variances)
-        return functional.cross_entropy(logits, batch.labels) + config.beta * apart, logits
+        return functional.cross_entropy(logits, batch.labels) + context.config.beta * apart, logits
+
+    return loss
+
+
+def adversarial_loss(context: Context) -> Loss:
+    """Cross-entropy + beta x distance, both of the adversarial image."""
+    attack, of_images = (
+        training_attack(context.config),
+        cluster_loss(context, DISTANCES[context.config.distance]),
+    )
+
+    def loss(net: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        return of_images(net, attack(net, batch.images, batch.labels, seed=batch.generator), batch)
 
     return loss
 
