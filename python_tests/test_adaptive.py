@@ -12,6 +12,7 @@ from torch import nn
 
 from srdfast import Purifier, attacks, pretrained, split
 from srdfast.attacks import ATTACKS
+from srdfast.attacks.base import is_right
 from srdfast.data import Dataset
 from srdfast.defences import (
     Pipeline,
@@ -98,7 +99,7 @@ def test_the_low_pass_backward_is_the_low_pass_of_the_gradient(strength):
         Pipeline(Row("a"), net, torch.zeros(2), "sideways")
 
 
-def test_the_low_band_attack_changes_the_low_band_of_the_purifiers_split():
+def test_the_low_band_attack_changes_the_band_of_the_split_and_a_wider_one_where_that_fails():
     """The gradient is a wave, eight pixels long, and ten times weaker one of no length.
 
     The low band of strength 5 holds more of the first, that of strength 60 more of the second.
@@ -108,11 +109,24 @@ def test_the_low_band_attack_changes_the_low_band_of_the_purifiers_split():
     wave = torch.arange(32).mul(2 * torch.pi / 8).cos().expand(3, 32, 32)
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
     net[1].weight = nn.Parameter(torch.stack([-wave - 0.1, wave + 0.1]).flatten(1) / 100)
-    images = torch.full((1, 3, 32, 32), 0.5)
-    case = Case(replace(row, exact=None), net, images, torch.zeros(1, dtype=torch.long), SETTINGS, 0)
-    change = ADAPTIVE["low_band"].run(case) - images
-    high = split(change, 60.0)[1]
-    assert change.abs().max() > 7 / 255 and high.square().sum() < 0.1 * change.square().sum()
+    net[1].bias = nn.Parameter(torch.zeros(2))
+    images, labels = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, dtype=torch.long)
+    apart = (net(images)[0, 1] - net(images)[0, 0]).detach()
+
+    def change_of(margin):
+        """The share of its energy in the high band, and whether it breaks the defence."""
+        net[1].bias.data[0] = apart - margin
+        case = Case(replace(row, exact=None), net, images, labels, SETTINGS, 0)
+        assert is_right(case.pipeline(), images, labels)
+        change = ADAPTIVE["low_band"].run(case) - images
+        assert change.abs().max() > 7 / 255
+        share = split(change, 60.0)[1].square().sum() / change.square().sum()
+        return float(share), not is_right(case.pipeline(), images + change, labels)
+
+    own, broken = change_of(0.05)
+    assert own < 0.1 and broken
+    wide, _ = change_of(0.3)  # more than its own band can do
+    assert wide > 0.3
 
 
 def test_a_part_of_a_pipeline_keeps_its_labels(greys):
