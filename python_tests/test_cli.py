@@ -423,6 +423,17 @@ def test_train_offers_every_setting_with_its_help(capsys):
         assert field.metadata["help"].split(",")[0].split("(")[0].strip() in text
 
 
+@pytest.mark.parametrize("option", ["mirror", "refine", "bf16", "refine_calibrate"])
+def test_a_setting_that_is_yes_or_no_takes_no_value(option):
+    words, name = ["train", "--data", "d", "--out", "o"], option.replace("_", "-")
+    for given, expected in (
+        ([], getattr(Config(), option)),
+        ([f"--{name}"], True),
+        ([f"--no-{name}"], False),
+    ):
+        assert getattr(cli._parser().parse_args([*words, *given]), option) is expected
+
+
 @shipped
 def test_demo_runs_end_to_end(tmp_path, capsys):
     started = time.monotonic()

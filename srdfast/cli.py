@@ -169,10 +169,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         if "default" not in text:
             text += f" (default: {field.default:.4g})" if isinstance(field.default, float) else DEFAULT
         named: dict[str, Any] = {"default": field.default, "help": text}
-        if kinds[field.name] is bool:
+        kind = (*typing.get_args(kinds[field.name]), kinds[field.name])[0]  # `int | None` reads an int
+        if kind is bool:
             named["action"] = argparse.BooleanOptionalAction
-        else:  # `int | None` reads an int
-            kind = (*typing.get_args(kinds[field.name]), kinds[field.name])[0]
+        else:
             named |= {"type": number if kind is float else kind, "metavar": kind.__name__.upper()}
         group.add_argument(f"--{field.name.replace('_', '-')}", **named)
 

@@ -83,7 +83,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(path, framework="numpy") as file:
             return _parse_metadata(path, file.metadata() or {})
-    except (SafetensorError, OSError, ModelFormatError):
+    except (SafetensorError, FileNotFoundError, ModelFormatError):
         return {}
 
 

@@ -151,7 +151,8 @@ def study(
             those that fine-tune the classifier unless it is an exported program.
 
     Raises:
-        DataError: the purifier or the classifier is for other classes or images than the data.
+        DataError: the purifier or the classifier is for other classes than the data, or an exported
+            classifier for other images.
         ValueError: a part is unknown or cannot be measured, or `parts` names none.
         ModuleNotFoundError: STL is to be measured, and sporco is not installed.
     """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SELECTOR_WEIGHT = 1.0  # of the choice's cross-entropy beside the classifier's in the joint attack
 UNBOUNDED_STEPS, UNBOUNDED_STEP = 100, 0.05
-WIDE = 5.0  # strength of the split whose low band holds what a stronger one rebuilds
+USUAL_BAND = 5.0  # strength of the split whose low band holds what a stronger one rebuilds
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Adaptive:
         applies: to which rows.
         counts: whether an image it breaks counts as broken in the worst case (a sanity check does not).
         group: the threat model, "adaptive" or "black box".
-        of_band: whether it depends on the row's `split_strength`.
+        of_band: whether it depends on `bands_of` the row.
     """
 
     heading: str
@@ -133,7 +133,7 @@ def bpda(case: Case) -> Tensor:
 
 
 def bpda_low(case: Case) -> Tensor:
-    """PGD whose gradient of the defence is that of its low-pass filter, or of a weaker one."""
+    """PGD whose gradient of the defence is that of its low-pass filter, or of one of `USUAL_BAND`."""
     return _in_each_band(case, lambda part: part.pgd(part.pipeline("low")))
 
 
@@ -202,7 +202,7 @@ def joint(case: Case) -> Tensor:
 
 
 def in_the_low_band(case: Case) -> Tensor:
-    """PGD whose change lies in the low band, which a purifier of the high band passes, or in a wider one."""
+    """PGD whose change lies in the low band, which a purifier of the high band passes, or in a usual one."""
     settings = case.settings
 
     def attack(part: Case) -> Tensor:
@@ -241,11 +241,16 @@ def unbounded(case: Case) -> Tensor:
     return current
 
 
+def bands_of(row: Row) -> list[float]:
+    """Strengths of the splits whose low bands are tried: the row's own and the usual one."""
+    return list(dict.fromkeys((row.split_strength, USUAL_BAND)))
+
+
 def _in_each_band(case: Case, attack: Callable[[Case], Tensor]) -> Tensor:
-    """Each image under the first that breaks it: in the band of the row's split, and in one of `WIDE`."""
+    """Each image under the first that breaks it: in one and the other of `bands_of` the row."""
     found, whole = case.images.clone(), case.pipeline()
     standing = is_right(whole, found, case.labels)
-    for strength in dict.fromkeys((case.row.split_strength, WIDE)):
+    for strength in bands_of(case.row):
         rows = standing.nonzero()[:, 0]
         if not len(rows):
             break
@@ -284,7 +289,7 @@ ADAPTIVE: dict[str, Adaptive] = {
     "joint": Adaptive("joint", "exact PGD on classifier and choice together", joint, _chooses),
     "low_band": Adaptive(
         "low band",
-        "PGD, best gradient there is, whose change lies in the low band or in a wider one",
+        "PGD, best gradient there is, whose change lies in the low band of the split or of strength 5",
         in_the_low_band,
         of_band=True,
     ),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..data import Dataset, balanced_rows
 from ..defences import Pipeline, Row, fingerprint
 from ..report import Cell, Report, versions
-from .adaptive import ADAPTIVE, Case
+from .adaptive import ADAPTIVE, Case, bands_of
 from .batches import Batch, batches
 from .checks import Check, check_gradients, check_outcomes
 from .gray_box import CORRUPTION, GRAY_BOX
@@ -154,7 +154,7 @@ class Run:
             "batch": [batch.start, batch.identity],
         }
         if column in ADAPTIVE and ADAPTIVE[column].of_band:
-            parts["split_strength"] = row.split_strength
+            parts["bands"] = bands_of(row)
         return key_of(parts)
 
     def _keep(self, key: str, right: np.ndarray, row: Row, column: str, batch: Batch) -> None:

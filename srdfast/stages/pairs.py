@@ -173,7 +173,7 @@ def choices(
         latents = encode(encoder, images, context.device, context.progress, IMAGES_TOGETHER)
         return torch.from_numpy(nearest(latents)[0]).to(context.device)
 
-    rows, _ = attacked.on(context.device)
+    rows = torch.from_numpy(attacked.rows).to(context.device)
     others = [chosen(version) for version in attacked.versions]
     return Choices(rows, chosen(context.material.images[attacked.rows]), torch.stack(others))
 

@@ -89,15 +89,16 @@ def settings(config: Config) -> dict[str, Any]:
 
 
 def _start_settings(config: Config) -> dict[str, Any]:
-    """The start, what is given in the place of its own, and what other stages would have depended on."""
+    """The start, what is given in the place of its own, and what earlier stages would have depended on."""
     given = {
         name: getattr(config, name) for name in ("split_strength", "temperature", "mirror", "refine_steps")
     }
-    others = {name: getattr(config, name) for name in ("validation", "width", "batch")}  # of the sources
+    of_sources = ("width", "batch") if config.refine_sources else ()
+    others = {name: getattr(config, name) for name in ("validation", *of_sources)}
     return {
         "start": _content(config.refine_start),
         **{name: value for name, value in given.items() if value is not None},
-        **{f"networks_{name}": value for name, value in others.items() if value != getattr(Config, name)},
+        **{f"common_{name}": value for name, value in others.items() if value != getattr(Config, name)},
     }
 
 

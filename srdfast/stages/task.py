@@ -37,9 +37,7 @@ class Terms:
         return cls(**{term.name: getattr(config, f"refine_{term.name}") for term in fields(cls)})
 
 
-def task_schedule(
-    epochs: int, rate: float, seed: int, batch: int = Config.refine_batch, bf16: bool = True
-) -> Schedule:
+def task_schedule(epochs: int, rate: float, seed: int, batch: int = 64, bf16: bool = True) -> Schedule:
     """How what purifies is trained by `task_loss`, the dictionaries and their rivals alike."""
     return Schedule(
         epochs,
