@@ -294,12 +294,12 @@ def test_a_run_is_calibrated_without_training(data, finished, trained, own, tmp_
         classifier=str(own),
         refine_start=str(finished.path("refine", "purifier.safetensors")),
         refine_epochs=0,
-        refine_images=1,
         refine_sources=0,
         refine_encoder_epochs=0,
         refine_denoiser=False,
         refine_calibrate=True,
     )
+    monkeypatch.setattr("srdfast.stages.refine.attacked_images", None)  # nothing learns from them
     context = train(data, tmp_path / "run", config, "refine", progress=False)
     after = srdfast.Purifier.load(context.path("refine", "purifier.safetensors"))
     assert (after.bank.split_strength, after.temperature, after.mirror) == (15, 8, True)
@@ -388,6 +388,7 @@ def test_one_dictionary_starts_from_the_mean_where_there_is_none_of_all_images(t
         ({"classifier": ""}, "refine_start: needs --classifier"),
         ({"refine_encoder_epochs": 1}, "refine_encoder_epochs: expected 0 with refine_start"),
         ({"refine": False}, "refine_start: needs the refinement"),
+        ({"refine_epochs": 0}, "refine_denoiser: needs refine_epochs of 1 or more"),
     ],
 )
 def test_what_does_not_go_with_an_earlier_purifier_is_told_first(

@@ -115,6 +115,8 @@ def check(context: Context) -> None:
             raise UserError(f"{option}: needs the refinement")
     if config.refine_calibrate and config.validation == 0:
         raise UserError("refine_calibrate: needs validation images, got a validation share of 0")
+    if config.refine_denoiser and not config.refine_epochs:
+        raise UserError("refine_denoiser: needs refine_epochs of 1 or more, got 0")
     if config.refine_start and not config.classifier:
         raise UserError("refine_start: needs --classifier FILE, the network to protect")
     if config.refine_start and config.refine_encoder_epochs:
@@ -147,7 +149,18 @@ def _as_learned(context: Context) -> tuple[Purifier, Purifier]:
 
 
 def _refined(context: Context, protected: ResNet | Program) -> tuple[Purifier, Purifier]:
-    """The same trained for the task; a denoiser beside them where there shall be one."""
+    """The same trained for the task, where there is something to train, and calibrated on request."""
+    config = context.config
+    if config.refine_epochs or config.refine_encoder_epochs:
+        made = _learned(context, protected)
+    else:
+        everywhere, bank = _starts(context)
+        made = _purifiers(context, context.encoder, everywhere, bank.with_general(everywhere))
+    return _calibrated(context, protected, made) if config.refine_calibrate else made
+
+
+def _learned(context: Context, protected: ResNet | Program) -> tuple[Purifier, Purifier]:
+    """Both purifiers, trained; a denoiser beside them where there shall be one."""
     config = context.config
     classifiers, robust = _classifiers(context, protected), FoldedNetwork.of(context.encoder)
     attacked = _attacked(context, classifiers, robust)
@@ -161,7 +174,7 @@ def _refined(context: Context, protected: ResNet | Program) -> tuple[Purifier, P
     made = _purifiers(context, encoder, everywhere, bank.with_general(everywhere))
     if config.refine_denoiser:
         _train_denoiser(context, made[0], heard, attacked)
-    return _calibrated(context, protected, made) if config.refine_calibrate else made
+    return made
 
 
 def _purifiers(
@@ -213,6 +226,18 @@ def _attacked(context: Context, classifiers: Sequence[Model], encoder: Model) ->
     return attacked_images(context, models, diet)
 
 
+def _starts(context: Context) -> tuple[SRDBank, SRDBank]:
+    """The one dictionary and those of the clusters before they are trained."""
+    config = context.config
+    if context.start:
+        strength = Calibration.given(config, context.start).split_strength
+        bank = carried_on(context.start.bank, config.refine_steps, strength)
+        return everywhere_of(bank), bank.of_clusters()
+    learned = SRDBank.load(context.path("dictionaries", "global.safetensors"))
+    everywhere = lista_start(learned, config.refine_steps or STEPS)
+    return everywhere, copies(everywhere, context.gaussians)
+
+
 def _trained(
     context: Context,
     gaussians: Gaussians,
@@ -221,14 +246,7 @@ def _trained(
     chosen: Choices,
 ) -> tuple[SRDBank, SRDBank]:
     """The one dictionary and those of the clusters, which start from it unless they are an earlier one's."""
-    config = context.config
-    if context.start:
-        strength = Calibration.given(config, context.start).split_strength
-        bank = carried_on(context.start.bank, config.refine_steps, strength)
-        everywhere, bank = everywhere_of(bank), bank.of_clusters()
-    else:
-        learned = SRDBank.load(context.path("dictionaries", "global.safetensors"))
-        everywhere = lista_start(learned, config.refine_steps or STEPS)
+    everywhere, bank = _starts(context)
     everywhere = _train(context, "global", everywhere, classifiers, attacked, None)
     start = bank if context.start else copies(everywhere, gaussians)
     return everywhere, _train(context, "clusters", start, classifiers, attacked, chosen)
