@@ -8,8 +8,9 @@ attacks on every part and choice of a defence, Tramer et al. 2020 (arXiv 2002.08
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,9 +51,9 @@ class Case:
     settings: Settings
     seed: int
 
-    def pipeline(self, backward: str = "exact", row: Row | None = None) -> Pipeline:
+    def pipeline(self, backward: str = "exact") -> Pipeline:
         """The whole defence as a module; `backward` as `Pipeline` takes it."""
-        return Pipeline(row or self.row, self.classifier, self.labels, backward)
+        return Pipeline(self.row, self.classifier, self.labels, backward)
 
     def pgd(self, model: attacks.Model) -> Tensor:
         """PGD of the adaptive steps on any model of the batch."""
@@ -160,19 +161,14 @@ def auto(case: Case) -> Tensor:
 def each_dictionary(case: Case) -> Tensor:
     """Exact PGD as if dictionary k were chosen, for every k in turn, until the true choice is wrong."""
     assert case.row.purifier is not None
-    found, whole = case.images.clone(), case.pipeline()
-    standing = is_right(whole, case.images, case.labels)
-    for dictionary in range(case.row.purifier.bank.dictionaries):
-        rows = standing.nonzero()[:, 0]
-        if not len(rows):
-            break
-        row = fixed_dictionary_row(case.row.purifier, dictionary)
-        part = Case(
-            row, case.classifier, case.images[rows], case.labels[rows], case.settings, case.seed + dictionary
-        )
-        found[rows] = part.pgd(part.pipeline())
-        standing[rows] = is_right(whole.select(rows), found[rows], case.labels[rows])
-    return found
+    purifier = case.row.purifier
+
+    def attack(dictionary: int, part: Case) -> Tensor:
+        row = fixed_dictionary_row(purifier, dictionary)
+        fixed = replace(part, row=row, seed=part.seed + dictionary)
+        return fixed.pgd(fixed.pipeline())
+
+    return _in_turn(case, (partial(attack, number) for number in range(purifier.bank.dictionaries)))
 
 
 def selector(case: Case) -> Tensor:
@@ -247,16 +243,23 @@ def bands_of(row: Row) -> list[float]:
 
 
 def _in_each_band(case: Case, attack: Callable[[Case], Tensor]) -> Tensor:
-    """Each image under the first that breaks it: in one and the other of `bands_of` the row."""
+    """The attack with the row's split of each strength of `bands_of` in turn."""
+
+    def within(strength: float, part: Case) -> Tensor:
+        return attack(replace(part, row=replace(part.row, split_strength=strength)))
+
+    return _in_turn(case, (partial(within, strength) for strength in bands_of(case.row)))
+
+
+def _in_turn(case: Case, attempts: Iterable[Callable[[Case], Tensor]]) -> Tensor:
+    """Each image under the first of these attacks that breaks it, else under the last."""
     found, whole = case.images.clone(), case.pipeline()
     standing = is_right(whole, found, case.labels)
-    for strength in bands_of(case.row):
+    for attack in attempts:
         rows = standing.nonzero()[:, 0]
         if not len(rows):
             break
-        row = replace(case.row, split_strength=strength)
-        part = replace(case, row=row, images=case.images[rows], labels=case.labels[rows])
-        found[rows] = attack(part)
+        found[rows] = attack(replace(case, images=case.images[rows], labels=case.labels[rows]))
         standing[rows] = is_right(whole.select(rows), found[rows], case.labels[rows])
     return found
 

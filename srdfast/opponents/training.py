@@ -228,7 +228,10 @@ class Opponents:
 
     def _kept(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Arrays from their file, or made and written there."""
-        write = lambda path, mark: save_tensors(path, make(), {"mark": mark})  # noqa: E731
+
+        def write(path: Path, mark: str) -> None:
+            save_tensors(path, make(), {"mark": mark})
+
         return load_tensors(self._file(name, write))[0]
 
     def _file(self, name: str, write: Callable[[Path, str], None]) -> Path:

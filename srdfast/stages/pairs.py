@@ -81,7 +81,7 @@ class Attacked:
     versions: np.ndarray
     _moved: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
-    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Rows and versions as tensors, on a device as far as its memory goes; moved there once."""
         if device not in self._moved:
             self._moved[device] = (torch.from_numpy(self.rows).to(device), resident(self.versions, device))
@@ -89,7 +89,7 @@ class Attacked:
 
     def images(self, rows: Tensor, version: int = 0) -> Tensor:
         """One version of the images at `rows` (int64 [n]), float32 [n, channels, height, width] in [0, 1]."""
-        known, versions = self.on(rows.device)
+        known, versions = self._on(rows.device)
         return take(versions[version], torch.searchsorted(known, rows), rows.device).float() / 255
 
     def drawn(self, rows: Tensor, source: torch.Generator) -> tuple[Tensor, int]:
